@@ -1,0 +1,107 @@
+"""The figures of the README, measured: ``make bench``.
+
+Everything runs in one Chromium on a profile on disk. Times are medians, and what is compared was
+taken in one page, interleaved, so that a noisy machine disturbs both alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from tests.e2e.chromium import Chromium
+from tests.server import EffectServer
+
+BENCH = Path(__file__).parent
+ROOT = BENCH.parent
+TIMEOUT_MS = 300_000
+LOADS = 7
+PROGRAMS = "/bench/programs"
+
+
+def main() -> None:
+    with (
+        EffectServer({f"{PROGRAMS}/": BENCH / "programs"}) as server,
+        sync_playwright() as playwright,
+        tempfile.TemporaryDirectory(prefix="durably-bench-") as folder,
+    ):
+        chromium = Chromium.open(playwright, Path(folder) / "profile")
+        try:
+            say("Measuring checkpoints (a minute or two) ...")
+            checkpoints = run(chromium, server, "checkpoints", loads=1)
+            say("Measuring start and replay ...")
+            start = run(chromium, server, "startup", loads=LOADS, steps=20)
+            replay = run(chromium, server, "startup", loads=LOADS, steps=1000)
+        finally:
+            chromium.close()
+    print_table(checkpoints[0], start, replay)
+
+
+def run(
+    chromium: Chromium, server: EffectServer, program: str, *, loads: int, **options: object
+) -> list[dict[str, Any]]:
+    """What a program measured, for each time the page was loaded.
+
+    One load more comes first and is left out: it fills the database and the browser's caches.
+    """
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    page = chromium.new_page(
+        f"{server.url}/pages/host.html?folder={PROGRAMS}&program={program}&{query}"
+    )
+    results = []
+    for load in range(loads + 1 if loads > 1 else 1):
+        if load:
+            page.reload()
+        page.wait_for_function(
+            "said.some(({ kind }) => kind === 'result' || kind === 'crash')", timeout=TIMEOUT_MS
+        )
+        result = next(line for line in page.evaluate("said") if line["kind"] in ("result", "crash"))
+        if result["kind"] == "crash":
+            raise RuntimeError(result["text"])
+        results.append(result)
+    page.close()
+    return results[1:] if loads > 1 else results
+
+
+def print_table(
+    checkpoints: dict[str, Any], start: list[dict[str, Any]], replay: list[dict[str, Any]]
+) -> None:
+    median, mean = checkpoints["median"], checkpoints["mean"]
+    (wheel,) = (ROOT / "build" / "site" / "wheels").glob("durably-*.whl")
+    rows = [
+        ("bare IndexedDB transaction, one 8 KiB record", f"{median['bare']:.2f} ms", ""),
+        ("checkpoint, 100 steps in the database", f"{median['small']:.2f} ms", ""),
+        ("checkpoint, 10,000 steps in the database", f"{median['large']:.2f} ms", ""),
+        ("checkpoint / bare, medians", f"{median['small'] / median['bare']:.2f}", "<= 2"),
+        ("10,000 steps / 100 steps, medians", f"{median['large'] / median['small']:.2f}", "<= 1.2"),
+        (
+            "10,000 steps / 100 steps, means (folds included)",
+            f"{mean['large'] / mean['small']:.2f}",
+            "<= 1.2",
+        ),
+        ("replay of 1,000 finished steps", of(replay, "replay"), "< 100 ms"),
+        ("import durably", of(start, "import"), "< 150 ms"),
+        ("Pyodide ready to first resumed step", of(start, "ready to resumed step"), "< 200 ms"),
+        ("wheel", f"{wheel.stat().st_size / 1024:.0f} KiB", "< 100 KiB"),
+    ]
+    width = max(len(name) for name, _, _ in rows)
+    print(f"{'':{width}}  {'median':>10}  aim")
+    for name, figure, aim in rows:
+        print(f"{name:{width}}  {figure:>10}  {aim}")
+
+
+def of(results: list[dict[str, Any]], name: str) -> str:
+    return f"{statistics.median(result[name] for result in results):.0f} ms"
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

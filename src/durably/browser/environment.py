@@ -1,0 +1,18 @@
+"""Puts the browser's ports together."""
+
+from __future__ import annotations
+
+from ..ports import Environment
+from .mirror import IndexedDBMirror
+from .tabs import TabChannel, TabLeadership
+from .visibility import page_visibility
+
+
+def browser_environment(name: str) -> Environment:
+    """The environment of ``name`` in this tab: its IndexedDB database and its Web Lock."""
+    return Environment(
+        mirror=lambda: IndexedDBMirror(name),
+        leadership=TabLeadership(name),
+        visibility=page_visibility(),
+        channel=TabChannel(name),
+    )

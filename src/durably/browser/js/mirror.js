@@ -1,0 +1,837 @@
+// @ts-check
+/**
+ * The mirror: a fenced redo log of dirty pages in IndexedDB.
+ *
+ * One IndexedDB database for each durably database, with three stores:
+ *
+ *   log     [epoch, seq]            one record: OPEN, COMMIT or SEAL
+ *   chunks  [index, epoch, fold]    60 KiB of the SQLite file, immutable
+ *   meta    "database"              { uuid, format, created_at }
+ *
+ * A commit is one `add` of one record under a key that only the owner of the epoch may use next, so
+ * the write is its own fence. It is acknowledged when its transaction completes, never earlier.
+ * A COMMIT may carry a manifest: which chunks, together with the log after its `from`, are the whole
+ * file. Loading takes the newest manifest's chunks and replays the log behind them.
+ *
+ * Record, little endian:
+ *
+ *    0 magic u32      4 format u16   6 kind u8       7 reserved u8
+ *    8 uuid 16       24 writer 16   40 epoch u32    44 seq u32
+ *   48 previous record's crc u32    52 page size u32
+ *   56 pages in the file u32        60 pages in this record u32
+ *   64 chunks in the manifest u32   68 from epoch u32   72 from seq u32   76 reserved u32
+ *   80 wall clock f64 (ms)
+ *   88 page numbers u32 each, then manifest entries (epoch, fold, crc: u32 each), then page images,
+ *      then crc32 u32 of everything before it
+ */
+
+const MAGIC = 0x4c525544; // "DURL"
+const FORMAT = 1;
+const OPEN = 1, COMMIT = 2, SEAL = 3;
+const HEADER_BYTES = 88;
+const MANIFEST_ENTRY_BYTES = 12;
+const PAGE_BYTES = 4096;
+/** Below the 64 KiB from which Chromium keeps a value in a file of its own. */
+const CHUNK_PAGES = 15;
+const CHUNK_BYTES = CHUNK_PAGES * PAGE_BYTES;
+
+const FOLD_RECORDS = 200;
+const FOLD_BYTES = 1 << 20;
+/** A log of this size is folded however many chunks that takes: it bounds the time of a load. */
+const FOLD_BYTES_AT_MOST = 8 << 20;
+/** Between two chunks of a fold, so that commits hardly feel it. */
+const FOLD_PAUSE_MS = 10;
+/** Seals of this many epochs are kept: no tab that is still frozen is older. */
+const KEPT_SEALS = 1000;
+const LOAD_BATCH = 500;
+/** Tries to write one record when the outcome is unknown and the record is not there. */
+const TRIES = 3;
+
+/** @typedef {[number, number]} Position epoch and seq */
+/** @typedef {{ epoch: number, fold: number, crc: number }} Chunk */
+/** @typedef {{ kind: number, uuid: Uint8Array<ArrayBuffer>, epoch: number, seq: number,
+ *   previous: number, pageCount: number, pageNumbers: Uint32Array, chunks: Chunk[] | null,
+ *   from: Position, images: Uint8Array, crc: number }} LogRecord */
+/** @typedef {{ from: Position, chunks: Chunk[] }} Manifest */
+
+/** What is stored is not one whole; it is left as it is. */
+class Damaged extends Error {}
+/** There is no storage to be had. */
+class Refused extends Error {}
+/** The storage was there, and is not any more. */
+class Lost extends Error {}
+
+const CRC_TABLES = makeCrcTables();
+
+/** @returns {Uint32Array[]} */
+function makeCrcTables() {
+  const tables = Array.from({ length: 4 }, () => new Uint32Array(256));
+  for (let n = 0; n < 256; n++) {
+    let c = n;
+    for (let bit = 0; bit < 8; bit++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
+    tables[0][n] = c;
+  }
+  for (let t = 1; t < 4; t++) {
+    for (let n = 0; n < 256; n++) {
+      const c = tables[t - 1][n];
+      tables[t][n] = tables[0][c & 255] ^ (c >>> 8);
+    }
+  }
+  return tables;
+}
+
+/**
+ * CRC-32 (IEEE 802.3), four bytes at a time.
+ * @param {Uint8Array} bytes
+ */
+export function crc32(bytes) {
+  const [t0, t1, t2, t3] = CRC_TABLES;
+  let crc = -1, i = 0;
+  for (const end = bytes.length - 3; i < end; i += 4) {
+    crc ^= bytes[i] | (bytes[i + 1] << 8) | (bytes[i + 2] << 16) | (bytes[i + 3] << 24);
+    crc = t3[crc & 255] ^ t2[(crc >>> 8) & 255] ^ t1[(crc >>> 16) & 255] ^ t0[crc >>> 24];
+  }
+  for (; i < bytes.length; i++) crc = t0[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
+/** @param {Uint8Array} bytes */
+function hex(bytes) {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** An id as the bytes that stand in a record. */
+function randomId() {
+  return crypto.getRandomValues(new Uint8Array(16));
+}
+
+/**
+ * @param {{ kind: number, uuid: Uint8Array, writer: Uint8Array, epoch: number, seq: number,
+ *   previous: number, pageCount: number, pageNumbers?: number[], manifest?: Manifest | null }} facts
+ * @param {Uint8Array} [file] the SQLite file that the pages are copied from
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function encodeRecord(facts, file) {
+  const pageNumbers = facts.pageNumbers ?? [];
+  const chunks = facts.manifest?.chunks ?? [];
+  const imagesAt = HEADER_BYTES + 4 * pageNumbers.length + MANIFEST_ENTRY_BYTES * chunks.length;
+  const bytes = new Uint8Array(imagesAt + PAGE_BYTES * pageNumbers.length + 4);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint16(4, FORMAT, true);
+  view.setUint8(6, facts.kind);
+  bytes.set(facts.uuid, 8);
+  bytes.set(facts.writer, 24);
+  view.setUint32(40, facts.epoch, true);
+  view.setUint32(44, facts.seq, true);
+  view.setUint32(48, facts.previous, true);
+  view.setUint32(52, PAGE_BYTES, true);
+  view.setUint32(56, facts.pageCount, true);
+  view.setUint32(60, pageNumbers.length, true);
+  view.setUint32(64, chunks.length, true);
+  view.setUint32(68, facts.manifest?.from[0] ?? 0, true);
+  view.setUint32(72, facts.manifest?.from[1] ?? 0, true);
+  view.setFloat64(80, Date.now(), true);
+  let at = HEADER_BYTES;
+  for (const page of pageNumbers) {
+    view.setUint32(at, page, true);
+    at += 4;
+  }
+  for (const chunk of chunks) {
+    view.setUint32(at, chunk.epoch, true);
+    view.setUint32(at + 4, chunk.fold, true);
+    view.setUint32(at + 8, chunk.crc, true);
+    at += MANIFEST_ENTRY_BYTES;
+  }
+  for (const page of pageNumbers) {
+    bytes.set(/** @type {Uint8Array} */ (file).subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES), at);
+    at += PAGE_BYTES;
+  }
+  view.setUint32(at, crc32(bytes.subarray(0, at)), true);
+  return bytes;
+}
+
+/** @param {Uint8Array} record */
+function crcOf(record) {
+  return new DataView(record.buffer, record.byteOffset).getUint32(record.length - 4, true);
+}
+
+/**
+ * @param {unknown} value
+ * @param {Position} position
+ * @returns {LogRecord}
+ */
+function decodeRecord(value, [epoch, seq]) {
+  const where = `record ${epoch}.${seq}`;
+  if (!(value instanceof ArrayBuffer) || value.byteLength < HEADER_BYTES + 4) {
+    throw new Damaged(`${where} is not a record`);
+  }
+  const bytes = new Uint8Array(value);
+  const view = new DataView(value);
+  if (view.getUint32(0, true) !== MAGIC) throw new Damaged(`${where} is not a record`);
+  const format = view.getUint16(4, true);
+  if (format > FORMAT) {
+    throw new Damaged(`${where} has format ${format}, written by a newer version of durably`);
+  }
+  const crc = crcOf(bytes);
+  if (crc32(bytes.subarray(0, bytes.length - 4)) !== crc) {
+    throw new Damaged(`${where} was altered (its checksum is wrong)`);
+  }
+  if (view.getUint32(40, true) !== epoch || view.getUint32(44, true) !== seq) {
+    throw new Damaged(`${where} is not where it was written`);
+  }
+  const pages = view.getUint32(60, true), entries = view.getUint32(64, true);
+  const manifestAt = HEADER_BYTES + 4 * pages;
+  const imagesAt = manifestAt + MANIFEST_ENTRY_BYTES * entries;
+  if (bytes.length !== imagesAt + PAGE_BYTES * pages + 4) {
+    throw new Damaged(`${where} has the wrong length`);
+  }
+  /** @type {Chunk[]} */
+  const chunks = [];
+  for (let at = manifestAt; at < imagesAt; at += MANIFEST_ENTRY_BYTES) {
+    chunks.push({
+      epoch: view.getUint32(at, true),
+      fold: view.getUint32(at + 4, true),
+      crc: view.getUint32(at + 8, true),
+    });
+  }
+  return {
+    kind: view.getUint8(6),
+    uuid: bytes.slice(8, 24),
+    epoch, seq,
+    previous: view.getUint32(48, true),
+    pageCount: view.getUint32(56, true),
+    pageNumbers: Uint32Array.from({ length: pages }, (_, i) => view.getUint32(HEADER_BYTES + 4 * i, true)),
+    chunks: entries ? chunks : null,
+    from: [view.getUint32(68, true), view.getUint32(72, true)],
+    images: bytes.subarray(imagesAt, bytes.length - 4),
+    crc,
+  };
+}
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+function result(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/**
+ * @param {IDBTransaction} transaction
+ * @returns {Promise<void>} resolves when the transaction is complete, and not at a request's success
+ */
+function complete(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error ?? new DOMException("", "AbortError"));
+  });
+}
+
+/**
+ * @param {string} name
+ * @param {boolean} mayCreate
+ * @returns {Promise<IDBDatabase>}
+ */
+function openDatabase(name, mayCreate) {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => {
+      if (!mayCreate) {
+        // It was there before: somebody has cleared it, and an empty one must not take its place.
+        request.transaction?.abort();
+        return;
+      }
+      request.result.createObjectStore("log");
+      request.result.createObjectStore("chunks");
+      request.result.createObjectStore("meta");
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/**
+ * Every key and value of a store from `lower` on, in batches.
+ * @param {IDBObjectStore} store
+ * @param {IDBKeyRange | null} range
+ * @returns {Promise<{ keys: IDBValidKey[], values: unknown[] }>}
+ */
+async function readAll(store, range) {
+  /** @type {IDBValidKey[]} */ const keys = [];
+  /** @type {unknown[]} */ const values = [];
+  for (let next = range; ; ) {
+    const [someKeys, someValues] = await Promise.all([
+      result(store.getAllKeys(next, LOAD_BATCH)),
+      result(store.getAll(next, LOAD_BATCH)),
+    ]);
+    for (const key of someKeys) keys.push(key);
+    for (const value of someValues) values.push(value);
+    if (someKeys.length < LOAD_BATCH) return { keys, values };
+    next = IDBKeyRange.lowerBound(someKeys[someKeys.length - 1], true);
+  }
+}
+
+/**
+ * The records that lead from the newest manifest, or from the beginning, to the present.
+ * @param {Position[]} positions
+ * @param {unknown[]} values
+ * @returns {{ records: LogRecord[], manifest: Manifest | null, seals: Map<number, number> }}
+ */
+function readLog(positions, values) {
+  const all = positions.map((position, i) => decodeRecord(values[i], position));
+  /** @type {Map<number, number>} */ const seals = new Map();
+  /** @type {Manifest | null} */ let manifest = null;
+  for (const record of all) {
+    if (record.kind === SEAL) seals.set(record.epoch, record.seq);
+    if (record.chunks !== null) manifest = { from: record.from, chunks: record.chunks };
+  }
+  const [fromEpoch, fromSeq] = manifest?.from ?? [1, -1];
+  const records = all.filter(({ epoch, seq }) => epoch > fromEpoch || (epoch === fromEpoch && seq > fromSeq));
+  const uuid = all.length ? hex(all[all.length - 1].uuid) : "";
+  let previous = { epoch: fromEpoch, seq: fromSeq, kind: 0, crc: manifest ? -1 : 0 };
+  for (const record of records) {
+    const expected = previous.kind === SEAL
+      ? [previous.epoch + 1, 0]
+      : [previous.epoch, previous.seq + 1];
+    if (record.epoch !== expected[0] || record.seq !== expected[1]) {
+      throw new Damaged(`record ${expected.join(".")} is missing`);
+    }
+    if (previous.crc !== -1 && record.previous !== previous.crc) {
+      throw new Damaged(`record ${record.epoch}.${record.seq} does not follow the one before it`);
+    }
+    if (hex(record.uuid) !== uuid) {
+      throw new Damaged(`record ${record.epoch}.${record.seq} belongs to another database`);
+    }
+    previous = record;
+  }
+  return { records, manifest, seals };
+}
+
+/**
+ * The SQLite file as chunks and log say it is.
+ * @param {LogRecord[]} records
+ * @param {(Uint8Array | null)[]} chunks
+ */
+function rebuild(records, chunks) {
+  const pageCount = records.length ? records[records.length - 1].pageCount : 0;
+  const file = new Uint8Array(pageCount * PAGE_BYTES);
+  const isThere = new Uint8Array(pageCount);
+  chunks.forEach((chunk, index) => {
+    if (!chunk) return;
+    const first = index * CHUNK_PAGES;
+    const pages = Math.min(chunk.length / PAGE_BYTES, pageCount - first);
+    if (pages <= 0) return;
+    file.set(chunk.subarray(0, pages * PAGE_BYTES), first * PAGE_BYTES);
+    isThere.fill(1, first, first + pages);
+  });
+  for (const record of records) {
+    record.pageNumbers.forEach((page, i) => {
+      if (page >= pageCount) return;
+      file.set(record.images.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES), page * PAGE_BYTES);
+      isThere[page] = 1;
+    });
+  }
+  const missing = isThere.indexOf(0);
+  if (missing !== -1) throw new Damaged(`page ${missing} of ${pageCount} is missing`);
+  return file;
+}
+
+/** A file in Emscripten's memory, and which of its pages were written since they were last taken. */
+class TrackedFile {
+  #fs;
+  #node;
+  #path;
+  /** @type {Set<number>} */
+  #dirty = new Set();
+
+  /**
+   * @param {any} fs Emscripten's FS
+   * @param {string} path
+   * @param {Uint8Array} bytes
+   */
+  constructor(fs, path, bytes) {
+    fs.mkdirTree(path.slice(0, path.lastIndexOf("/")));
+    fs.writeFile(path, bytes);
+    this.#fs = fs;
+    this.#path = path;
+    this.#node = fs.lookupPath(path).node;
+    const { stream_ops: streamOps, node_ops: nodeOps } = this.#node;
+    const dirty = this.#dirty;
+    // Streams take these from the node when it is opened, so SQLite's will have them.
+    this.#node.stream_ops = {
+      ...streamOps,
+      /** @type {(stream: any, buffer: any, offset: number, length: number, position: number, canOwn: any) => number} */
+      write(stream, buffer, offset, length, position, canOwn) {
+        const last = Math.floor((position + length - 1) / PAGE_BYTES);
+        for (let page = Math.floor(position / PAGE_BYTES); page <= last; page++) dirty.add(page);
+        return streamOps.write(stream, buffer, offset, length, position, canOwn);
+      },
+    };
+    this.#node.node_ops = {
+      ...nodeOps,
+      /** @type {(node: any, attributes: any) => void} */
+      setattr(node, attributes) {
+        if (attributes.size !== undefined && attributes.size > node.usedBytes) {
+          for (let at = node.usedBytes; at < attributes.size; at += PAGE_BYTES) {
+            dirty.add(Math.floor(at / PAGE_BYTES));
+          }
+        }
+        nodeOps.setattr(node, attributes);
+      },
+    };
+  }
+
+  get pageCount() {
+    return Math.ceil(this.#node.usedBytes / PAGE_BYTES);
+  }
+
+  get isDirty() {
+    return this.#dirty.size > 0;
+  }
+
+  /** The bytes as they are now: a view that is good until the next write. */
+  get bytes() {
+    return this.#node.contents.subarray(0, this.#node.usedBytes);
+  }
+
+  /** The numbers of the pages written since the last call that are still part of the file. */
+  takeDirty() {
+    const count = this.pageCount;
+    const pages = [...this.#dirty].filter((page) => page < count).sort((a, b) => a - b);
+    this.#dirty.clear();
+    return pages;
+  }
+
+  /** @param {number[]} pages */
+  putBack(pages) {
+    for (const page of pages) this.#dirty.add(page);
+  }
+
+  remove() {
+    this.#fs.unlink(this.#path);
+  }
+}
+
+/**
+ * One life of one database: `takeOver` once, `commit` any number of times, `close` once.
+ * The answers are plain strings: "ok", or "full", "fenced", "lost: …", "refused: …", "damaged: …".
+ */
+export class Mirror {
+  #fs;
+  #name;
+  #path;
+  #landed;
+  /** @type {IDBDatabase | null} */
+  #db = null;
+  /** @type {TrackedFile | null} */
+  #file = null;
+  #uuid = randomId();
+  #writer = randomId();
+  #epoch = 0;
+  #seq = 0;
+  #crc = 0;
+  /** @type {Promise<string> | null} */
+  #appending = null;
+  #isClosed = false;
+  #isCleared = false;
+  /** @type {Chunk[]} */
+  #chunks = [];
+  /** @type {Set<number>} */
+  #dirtyChunks = new Set();
+  #logRecords = 0;
+  #logBytes = 0;
+  #folds = 0;
+  #isFolding = false;
+  /** Keys that nothing refers to any more: chunks of folds that a crash left unpublished.
+   *  @type {IDBValidKey[]} */
+  #garbage = [];
+  /** The seal of each earlier epoch, whose other records the next fold deletes.
+   *  @type {Map<number, number>} */
+  #seals = new Map();
+
+  /**
+   * @param {any} fs Emscripten's FS
+   * @param {string} name of the durably database
+   * @param {string} path where SQLite will open the file
+   * @param {(status: string) => void} landed called once for each `commit` that returned true
+   */
+  constructor(fs, name, path, landed) {
+    this.#fs = fs;
+    this.#name = `durably:${name}`;
+    this.#path = path;
+    this.#landed = landed;
+  }
+
+  /** Seal the old epoch, open the next, and load the file. */
+  async takeOver() {
+    try {
+      this.#db = await this.#open(true);
+      await this.#openEpoch(this.#db);
+      await this.#load(this.#db);
+      return "ok";
+    } catch (error) {
+      if (error instanceof Damaged) return `damaged: ${error.message}`;
+      return `refused: ${error instanceof Refused ? error.message : String(error)}`;
+    }
+  }
+
+  /**
+   * Make the file, as it is now, durable. The state is captured no later than this call's commit
+   * starts, and holds at least everything written before the call.
+   * @param {boolean} isStrict ask the browser to reach the disk
+   * @returns {boolean} false where there is nothing to do; otherwise `landed` will be called
+   */
+  commit(isStrict) {
+    if (!this.#file?.isDirty && !isStrict && !this.#appending) return false;
+    void this.#commit(isStrict).then(this.#landed);
+    return true;
+  }
+
+  /** Let go of everything; resolves when no commit is under way any more. */
+  async close() {
+    this.#isClosed = true;
+    this.#drop();
+    while (this.#appending) await this.#appending;
+    this.#file?.remove();
+    this.#file = null;
+  }
+
+  /** @param {boolean} isStrict */
+  async #commit(isStrict) {
+    while (this.#appending) {
+      const status = await this.#appending;
+      if (status !== "ok" && status !== "full") return status;
+    }
+    if (!this.#file?.isDirty && !isStrict) return "ok";
+    const status = await this.#append(isStrict, null);
+    if (status === "ok" && this.#isFoldDue()) void this.#fold();
+    return status;
+  }
+
+  /**
+   * Append one COMMIT with every dirty page. At most one append is under way.
+   * @param {boolean} isStrict
+   * @param {Manifest | null} manifest
+   * @returns {Promise<string>}
+   */
+  #append(isStrict, manifest) {
+    const appending = this.#appendNow(isStrict, manifest).finally(() => {
+      this.#appending = null;
+    });
+    this.#appending = appending;
+    return appending;
+  }
+
+  /** @type {(isStrict: boolean, manifest: Manifest | null) => Promise<string>} */
+  async #appendNow(isStrict, manifest) {
+    const file = this.#file;
+    if (!file) return "lost: the mirror is closed";
+    const pageNumbers = file.takeDirty();
+    const record = encodeRecord({
+      kind: COMMIT, uuid: this.#uuid, writer: this.#writer, epoch: this.#epoch,
+      seq: this.#seq + 1, previous: this.#crc, pageCount: file.pageCount, pageNumbers, manifest,
+    }, file.bytes);
+    const status = await this.#write(record, isStrict);
+    if (status !== "ok") {
+      file.putBack(pageNumbers);
+      return status;
+    }
+    this.#seq += 1;
+    this.#crc = crcOf(record);
+    this.#logRecords += 1;
+    this.#logBytes += record.length;
+    for (const page of pageNumbers) this.#dirtyChunks.add(Math.floor(page / CHUNK_PAGES));
+    return "ok";
+  }
+
+  /**
+   * Write a record at the one key this owner may use next, and find out what became of it.
+   * @param {Uint8Array<ArrayBuffer>} record
+   * @param {boolean} isStrict
+   * @returns {Promise<string>}
+   */
+  async #write(record, isStrict) {
+    /** @type {Position} */
+    const key = [this.#epoch, this.#seq + 1];
+    /** @type {unknown} */
+    let cause = null;
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      try {
+        const db = this.#db ?? await this.#reopen();
+        const outcome = await this.#add(db, record, key, isStrict);
+        if (outcome === "complete") return "ok";
+        if (outcome === "QuotaExceededError") return "full";
+        cause = outcome;
+        const found = await this.#readBack(key);
+        if (found === crcOf(record)) return "ok";
+        if (found !== null) return "fenced";
+      } catch (error) {
+        if (error instanceof Lost) return `lost: ${error.message}`;
+        cause = error;
+        this.#drop();
+      }
+    }
+    return `lost: ${String(cause)}`;
+  }
+
+  /**
+   * @param {IDBDatabase} db
+   * @param {Uint8Array<ArrayBuffer>} record
+   * @param {Position} key
+   * @param {boolean} isStrict
+   * @returns {Promise<string>} "complete", or the name of the error that aborted it
+   */
+  #add(db, record, key, isStrict) {
+    return new Promise((resolve) => {
+      const transaction = db.transaction("log", "readwrite", {
+        durability: isStrict ? "strict" : "relaxed",
+      });
+      const request = transaction.objectStore("log").add(record.buffer, key);
+      transaction.oncomplete = () => resolve("complete");
+      // The request's error is the same in every engine, the transaction's is not.
+      transaction.onabort = () => resolve((request.error ?? transaction.error)?.name ?? "unknown");
+      // With every request made and the commit asked for, nothing is left that a page that
+      // freezes now could leave half open.
+      transaction.commit();
+    });
+  }
+
+  /**
+   * The checksum of the record at a key, or null. Ordered behind any write that is still pending.
+   * @param {Position} key
+   * @returns {Promise<number | null>}
+   */
+  async #readBack(key) {
+    const db = this.#db ?? await this.#reopen();
+    const value = await result(db.transaction("log", "readonly").objectStore("log").get(key));
+    return value instanceof ArrayBuffer ? crcOf(new Uint8Array(value)) : null;
+  }
+
+  /** @param {boolean} mayCreate */
+  async #open(mayCreate) {
+    if (typeof indexedDB === "undefined") throw new Refused("this page has no IndexedDB");
+    const db = await openDatabase(this.#name, mayCreate);
+    db.onclose = () => this.#drop();
+    db.onversionchange = () => {
+      this.#isCleared = true;
+      this.#drop();
+    };
+    return db;
+  }
+
+  async #reopen() {
+    if (this.#isClosed) throw new Lost("the mirror is closed");
+    if (this.#isCleared) throw new Lost("the database is being deleted");
+    try {
+      this.#db = await this.#open(false);
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "AbortError") {
+        throw new Lost("the stored database was cleared");
+      }
+      throw error;
+    }
+    return this.#db;
+  }
+
+  #drop() {
+    this.#db?.close();
+    this.#db = null;
+  }
+
+  /** @param {IDBDatabase} db */
+  async #openEpoch(db) {
+    const transaction = db.transaction(["log", "meta"], "readwrite", { durability: "strict" });
+    const done = complete(transaction);
+    const log = transaction.objectStore("log");
+    try {
+      const cursor = await result(log.openCursor(null, "prev"));
+      /** @type {number} */ let previous = 0;
+      if (cursor) {
+        const last = decodeRecord(cursor.value, /** @type {Position} */ (cursor.key));
+        this.#uuid = last.uuid;
+        this.#epoch = last.epoch + 1;
+        previous = last.crc;
+        if (last.kind !== SEAL) {
+          const seal = encodeRecord({
+            kind: SEAL, uuid: last.uuid, writer: this.#writer, epoch: last.epoch,
+            seq: last.seq + 1, previous, pageCount: last.pageCount,
+          });
+          log.add(seal.buffer, [last.epoch, last.seq + 1]);
+          previous = crcOf(seal);
+        }
+        this.#crc = this.#addOpen(log, previous, last.pageCount);
+      } else {
+        this.#epoch = 1;
+        transaction.objectStore("meta").put(
+          { uuid: hex(this.#uuid), format: FORMAT, created_at: Date.now() }, "database",
+        );
+        this.#crc = this.#addOpen(log, previous, 0);
+      }
+    } catch (error) {
+      transaction.abort();
+      await done.catch(() => {});
+      throw error;
+    }
+    await done;
+  }
+
+  /** @type {(log: IDBObjectStore, previous: number, pageCount: number) => number} */
+  #addOpen(log, previous, pageCount) {
+    const open = encodeRecord({
+      kind: OPEN, uuid: this.#uuid, writer: this.#writer, epoch: this.#epoch, seq: 0,
+      previous, pageCount,
+    });
+    log.add(open.buffer, [this.#epoch, 0]);
+    return crcOf(open);
+  }
+
+  /** @param {IDBDatabase} db */
+  async #load(db) {
+    const transaction = db.transaction(["log", "chunks"], "readonly");
+    const log = await readAll(transaction.objectStore("log"), null);
+    const { records, manifest, seals } = readLog(/** @type {Position[]} */ (log.keys), log.values);
+    const stored = await readAll(transaction.objectStore("chunks"), null);
+    const chunks = this.#pickChunks(stored.keys, stored.values, manifest);
+    this.#file = new TrackedFile(this.#fs, this.#path, rebuild(records, chunks));
+    this.#chunks = manifest?.chunks ?? [];
+    this.#seals = seals;
+    for (const record of records) {
+      this.#logRecords += 1;
+      this.#logBytes += HEADER_BYTES + record.images.length;
+      for (const page of record.pageNumbers) this.#dirtyChunks.add(Math.floor(page / CHUNK_PAGES));
+    }
+  }
+
+  /**
+   * The bytes of the manifest's chunks; what it does not name is garbage.
+   * @param {IDBValidKey[]} keys
+   * @param {unknown[]} values
+   * @param {Manifest | null} manifest
+   */
+  #pickChunks(keys, values, manifest) {
+    const entries = manifest?.chunks ?? [];
+    /** @type {(Uint8Array | null)[]} */
+    const chunks = entries.map(() => null);
+    keys.forEach((key, i) => {
+      const [index, epoch, fold] = /** @type {[number, number, number]} */ (key);
+      const entry = entries[index];
+      if (entry?.epoch !== epoch || entry.fold !== fold) {
+        this.#garbage.push(key);
+        return;
+      }
+      const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (values[i]));
+      if (crc32(bytes) !== entry.crc) throw new Damaged(`chunk ${index} was altered (its checksum is wrong)`);
+      chunks[index] = bytes;
+    });
+    const missing = chunks.indexOf(null);
+    if (missing !== -1) throw new Damaged(`chunk ${missing} is missing`);
+    return chunks;
+  }
+
+  #isFoldDue() {
+    if (this.#isFolding || this.#isClosed) return false;
+    if (this.#logBytes >= FOLD_BYTES_AT_MOST) return true;
+    // Not before the log has half the bytes that the fold will write: so the cost of folding is
+    // at most twice that of the log, however large the database is.
+    return (this.#logRecords >= FOLD_RECORDS || this.#logBytes >= FOLD_BYTES)
+      && 2 * this.#logBytes >= this.#dirtyChunks.size * CHUNK_BYTES;
+  }
+
+  /**
+   * Write the chunks that changed, one at a time between commits, then publish a manifest that
+   * names them, then trim the log. A crash anywhere leaves the older manifest and its log whole.
+   *
+   * A chunk is copied from the file as it is at that moment, so it may hold later commits than
+   * `from`. That is harmless: replay starts behind `from` and writes whole pages, and the record
+   * that publishes the manifest carries whatever the log did not hold yet.
+   */
+  async #fold() {
+    this.#isFolding = true;
+    /** @type {Position} */
+    const from = [this.#epoch, this.#seq];
+    const changed = [...this.#dirtyChunks].sort((a, b) => a - b);
+    const records = this.#logRecords, bytes = this.#logBytes;
+    this.#dirtyChunks = new Set();
+    this.#folds += 1;
+    try {
+      const chunks = this.#chunks.slice();
+      /** @type {IDBValidKey[]} */
+      const superseded = [];
+      for (const index of changed) {
+        await new Promise((resolve) => setTimeout(resolve, FOLD_PAUSE_MS));
+        const chunk = await this.#writeChunk(index);
+        const old = chunks[index];
+        if (old) superseded.push([index, old.epoch, old.fold]);
+        if (chunk) chunks[index] = chunk;
+      }
+      while (this.#appending) await this.#appending;
+      const pages = this.#file?.pageCount ?? 0;
+      const kept = chunks.slice(0, Math.ceil(pages / CHUNK_PAGES));
+      for (let index = 0; index < kept.length; index++) {
+        if (!kept[index]) throw new Lost(`chunk ${index} came and went during the fold`);
+      }
+      chunks.slice(kept.length).forEach(({ epoch, fold }, i) => superseded.push([kept.length + i, epoch, fold]));
+      const status = await this.#append(false, { from, chunks: kept });
+      if (status !== "ok") throw new Lost(status);
+      this.#chunks = kept;
+      this.#logRecords -= records;
+      this.#logBytes -= bytes;
+      await this.#trim(from, superseded);
+    } catch {
+      // The older manifest holds; the next fold writes these chunks again.
+      for (const index of changed) this.#dirtyChunks.add(index);
+    } finally {
+      this.#isFolding = false;
+    }
+  }
+
+  /**
+   * @param {number} index
+   * @returns {Promise<Chunk | null>} null where the file has become shorter than this chunk
+   */
+  async #writeChunk(index) {
+    const file = this.#file;
+    if (!file || !this.#db) throw new Lost("the mirror is closed");
+    const bytes = file.bytes.slice(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
+    if (bytes.length === 0) return null;
+    const chunk = { epoch: this.#epoch, fold: this.#folds, crc: crc32(bytes) };
+    const key = [index, chunk.epoch, chunk.fold];
+    const writing = this.#db.transaction("chunks", "readwrite", { durability: "relaxed" });
+    const written = complete(writing);
+    writing.objectStore("chunks").add(bytes.buffer, key);
+    writing.commit();
+    await written;
+    const reading = this.#db.transaction("chunks", "readonly").objectStore("chunks");
+    const back = await result(reading.get(key));
+    if (!(back instanceof ArrayBuffer) || crc32(new Uint8Array(back)) !== chunk.crc) {
+      throw new Lost(`chunk ${index} did not read back as written`);
+    }
+    return chunk;
+  }
+
+  /**
+   * Delete what the published manifest has made superfluous. Seals stay: they are the fence.
+   * @param {Position} from
+   * @param {IDBValidKey[]} superseded
+   */
+  async #trim(from, superseded) {
+    if (!this.#db) return;
+    const trimming = this.#db.transaction(["log", "chunks"], "readwrite", { durability: "relaxed" });
+    const trimmed = complete(trimming);
+    const log = trimming.objectStore("log"), chunks = trimming.objectStore("chunks");
+    log.delete(IDBKeyRange.bound([from[0], 0], from));
+    for (const [epoch, seal] of this.#seals) {
+      if (epoch <= this.#epoch - KEPT_SEALS) log.delete([epoch, seal]);
+      else if (seal > 0) log.delete(IDBKeyRange.bound([epoch, 0], [epoch, seal], false, true));
+    }
+    for (const key of [...superseded, ...this.#garbage]) chunks.delete(key);
+    await trimmed;
+    this.#seals.clear();
+    this.#garbage = [];
+  }
+}

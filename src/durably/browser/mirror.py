@@ -1,0 +1,74 @@
+"""The mirror in a browser: ``js/mirror.js`` behind the port."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pyodide_js
+from pyodide.ffi import create_proxy
+
+from ..errors import (
+    DamagedDatabase,
+    StorageError,
+    StorageFenced,
+    StorageFull,
+    StorageLost,
+    StorageRefused,
+)
+from ..model import Durability
+from ..ports import Landed
+from .bridge import load
+
+_lives = itertools.count(1)  # no two lives in one page share a file
+
+
+class IndexedDBMirror:
+    """A SQLite file in Emscripten's memory, mirrored page by page into IndexedDB."""
+
+    is_shared = False
+    is_durable = True
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._path = f"/durably/{name}-{next(_lives)}.sqlite3"
+        self._mirror: Any = None
+        self._landed: Landed = lambda error: None
+        # One proxy for the whole life: a commit crosses into JavaScript once, and back once.
+        self._settled_proxy = create_proxy(self._settled)
+
+    async def take_over(self) -> str:
+        module = await load("mirror")
+        self._mirror = module.Mirror.new(pyodide_js.FS, self._name, self._path, self._settled_proxy)
+        status: str = await self._mirror.takeOver()
+        if status != "ok":
+            raise self._error(status)
+        return self._path
+
+    def commit(self, durability: Durability, landed: Landed) -> None:
+        self._landed = landed
+        if not self._mirror.commit(durability == "strict"):
+            landed(None)
+
+    async def close(self) -> None:
+        if self._mirror is not None:
+            # JavaScript settles a commit under way first, so the proxy is not called after this.
+            await self._mirror.close()
+            self._mirror = None
+        self._settled_proxy.destroy()
+
+    def _settled(self, status: str) -> None:
+        """Called by JavaScript when the outcome of the commit under way is known."""
+        self._landed(None if status == "ok" else self._error(status))
+
+    def _error(self, status: str) -> StorageError:
+        kind, _, detail = status.partition(": ")
+        if kind == "full":
+            return StorageFull(self._name)
+        if kind == "fenced":
+            return StorageFenced(self._name)
+        if kind == "refused":
+            return StorageRefused(self._name, detail)
+        if kind == "damaged":
+            return DamagedDatabase(self._name, detail)
+        return StorageLost(self._name, detail or status)

@@ -1,0 +1,86 @@
+"""Leadership and messages between the tabs of one origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import js
+from pyodide.ffi import JsException, create_proxy
+
+from ..errors import StorageRefused
+from ..ports import Unsubscribe
+from .bridge import load
+
+
+class TabLeadership:
+    """One exclusive Web Lock for each database name (W3C Web Locks API).
+
+    The browser frees it when its tab or worker ends, so holding it proves that every earlier
+    holder can do nothing more.
+    """
+
+    proves_death = True
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock: Any = None
+        self._lost: Callable[[], None] = lambda: None
+        self._lost_proxy: Any = None
+
+    async def acquire(self, on_wait: Callable[[], None]) -> None:
+        module = await load("tabs")
+        if not module.TabLock.isAvailable:
+            raise StorageRefused(
+                self._name, "this page has no Web Locks; they need https or localhost"
+            )
+        self._lost_proxy = create_proxy(lambda: self._lost())
+        self._lock = module.TabLock.new(self._name, self._lost_proxy)
+        waiting = create_proxy(on_wait)
+        try:
+            await self._lock.acquire(waiting)
+        except JsException as error:
+            self.release()
+            raise StorageRefused(self._name, f"the Web Lock was refused: {error}") from error
+        except BaseException:
+            self.release()
+            raise
+        finally:
+            waiting.destroy()
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        self._lost = callback
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+            self._lost_proxy.destroy()
+
+
+class TabChannel:
+    """A BroadcastChannel (HTML Living Standard, 9.5), heard by every other tab and worker."""
+
+    def __init__(self, name: str) -> None:
+        self._callbacks: list[Callable[[str], None]] = []
+        self._channel = js.BroadcastChannel.new(f"durably:{name}")
+        self._proxy = create_proxy(self._receive)
+        self._channel.addEventListener("message", self._proxy)
+
+    def post(self, message: str) -> None:
+        self._channel.postMessage(message)
+
+    def subscribe(self, callback: Callable[[str], None]) -> Unsubscribe:
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def close(self) -> None:
+        self._callbacks.clear()
+        self._channel.removeEventListener("message", self._proxy)
+        self._channel.close()
+        self._proxy.destroy()
+
+    def _receive(self, event: Any) -> None:
+        if isinstance(event.data, str):
+            for callback in list(self._callbacks):
+                callback(event.data)

@@ -1,0 +1,71 @@
+"""Time enters the library here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Protocol
+
+from .errors import InvalidOption
+
+
+class Timer(Protocol):
+    """A callback that is due later."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Where the time comes from. ``testing.FakeClock`` is the other implementation."""
+
+    def now(self) -> int:
+        """The wall clock: UTC milliseconds. It may jump either way."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back. In-process deadlines use this one."""
+        ...
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` once, on the event loop, after ``seconds``."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks. In Pyodide these are ``Date.now`` and ``performance.now``."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+async def wait(clock: Clock, event: asyncio.Event, timeout: float | None) -> bool:
+    """Wait until ``event`` is set or ``timeout`` seconds are over; True if the event is set."""
+    if timeout is None:
+        await event.wait()
+        return True
+    if event.is_set() or timeout <= 0:
+        return event.is_set()
+    woken = asyncio.ensure_future(event.wait())
+    timer = clock.call_later(timeout, woken.cancel)
+    try:
+        await asyncio.wait([woken])
+    finally:
+        timer.cancel()
+        woken.cancel()
+    return event.is_set()
+
+
+def seconds(value: float | timedelta, option: str) -> float:
+    """A duration given in seconds or as a timedelta, as seconds. It has to be positive."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+        raise InvalidOption(option, value, "a positive number of seconds or a timedelta")
+    return float(number)

@@ -1,0 +1,278 @@
+"""The SQLite file: opened, brought to today's schema, written, and made durable.
+
+SQLite in memory is the truth while a program lives; the mirror holds the truth between lives.
+``flush`` is the bridge: what was written before it is durable when it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from .clock import Clock, wait
+from .errors import (
+    DamagedDatabase,
+    NewerSchema,
+    NotOpen,
+    StorageError,
+    StorageFull,
+    StorageRefused,
+)
+from .model import Durability
+from .ports import Mirror
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x6475726C  # "durl": tells our files from other SQLite files
+BUSY_TIMEOUT = 30.0
+"""Seconds a write waits for another process that holds the file."""
+FULL_RETRY_INTERVAL = 2.0
+"""Seconds between two tries to write to a storage that was full."""
+REFUSALS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What SQLite says of a file that it cannot get at; anything else is about what is in it."""
+
+Parameters = Mapping[str, object]
+
+
+class Database:
+    """One opened database. Synchronous but for ``open``, ``flush`` and ``close``."""
+
+    def __init__(self, name: str, mirror: Mirror, clock: Clock) -> None:
+        self.name = name
+        self.commits = 0
+        """How many writes SQLite has committed since ``open``."""
+        self.on_durable: Callable[[int], None] = lambda commit: None
+        self.on_full: Callable[[bool], None] = lambda is_full: None
+        self.on_failure: Callable[[StorageError], None] = lambda error: None
+        self._mirror = mirror
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._in_transaction = False
+        self._is_committing = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._durable: dict[Durability, int] = {"relaxed": 0, "strict": 0}
+        self._failure: StorageError | None = None
+        self._closing = asyncio.Event()
+
+    @property
+    def is_durable(self) -> bool:
+        """False where the mirror keeps nothing: the fallback in memory."""
+        return self._mirror.is_durable
+
+    @property
+    def is_full(self) -> bool:
+        return isinstance(self._failure, StorageFull)
+
+    @property
+    def has_failed(self) -> bool:
+        """True where nothing more can be made durable in this term."""
+        return self._failure is not None and not self.is_full
+
+    async def open(self) -> None:
+        """Take over, load, check, and bring to today's schema; all of it is durable on return.
+
+        Raises what ``Mirror.take_over`` raises, StorageRefused where the file cannot be opened,
+        DamagedDatabase where SQLite cannot read it or it belongs to another program, and
+        NewerSchema. In each case what is stored stays as it is.
+        """
+        path = await self._mirror.take_over()
+        try:
+            connection = self._connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256
+            )
+            self._check(connection)
+            self._configure(connection)
+            self._migrate(connection)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in REFUSALS:
+                raise StorageRefused(self.name, str(error)) from error
+            raise DamagedDatabase(self.name, str(error)) from error
+        await self.flush("strict")
+
+    def stop_waiting(self) -> None:
+        """From now on a ``flush`` to a full storage raises StorageFull at its first try."""
+        self._closing.set()
+
+    async def close(self) -> None:
+        """Let go of the file. What was not flushed is dropped."""
+        self.stop_waiting()
+        # A commit under way may still end; whoever listens belongs to the next life by then.
+        self.on_durable = lambda commit: None
+        self.on_full = lambda is_full: None
+        self.on_failure = lambda error: None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        await self._mirror.close()
+
+    def read(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
+        return self._open_connection().execute(sql, parameters).fetchall()
+
+    def write(self, sql: str, parameters: Parameters) -> int:
+        """Run one statement as a transaction of its own; the answer is how many rows it changed."""
+        changed = self._open_connection().execute(sql, parameters).rowcount
+        if changed:
+            self._committed()
+        return changed
+
+    def write_returning(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
+        """Run one statement with a ``returning`` clause as a transaction of its own."""
+        rows = self._open_connection().execute(sql, parameters).fetchall()
+        if rows:
+            self._committed()
+        return rows
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside commit together, or none of them. Contains no ``await``."""
+        connection = self._open_connection()
+        connection.execute("begin immediate")
+        self._in_transaction = True
+        try:
+            yield
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        else:
+            connection.execute("commit")
+        finally:
+            self._in_transaction = False
+        self._committed()
+
+    async def flush(self, durability: Durability = "relaxed") -> None:
+        """Return when everything committed before this call is durable.
+
+        Calls that come while a mirror commit is under way share the next one. While the storage is
+        full the call waits and tries again; nothing is dropped. Raises StorageFenced and
+        StorageLost.
+        """
+        if durability == "none":
+            return
+        wanted = self.commits
+        while self._durable[durability] < wanted:
+            if self._failure is not None and self.has_failed:
+                raise self._failure
+            if self._connection is None:
+                raise NotOpen(self.name)
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            if not self._is_committing:
+                self._commit(durability)
+            try:
+                await waiter
+            except StorageFull:
+                await wait(self._clock, self._closing, FULL_RETRY_INTERVAL)
+                if self._closing.is_set():
+                    raise
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse what another program, or a newer version of this one, has stored.
+
+        Comes before anything that writes, and setting the journal mode is such a thing.
+        """
+        connection.execute("begin")  # One look at it, while other processes may be creating it.
+        (program,) = connection.execute("pragma application_id").fetchone()
+        (version,) = connection.execute("pragma user_version").fetchone()
+        (tables,) = connection.execute("select count(*) from sqlite_schema").fetchone()
+        connection.execute("commit")
+        if program != APPLICATION_ID and (program or version or tables):
+            raise DamagedDatabase(self.name, "it belongs to another program")
+        if version > SCHEMA_VERSION:
+            raise NewerSchema(self.name, version, SCHEMA_VERSION)
+
+    def _configure(self, connection: sqlite3.Connection) -> None:
+        connection.row_factory = sqlite3.Row
+        if self._mirror.is_shared:
+            pragmas = ["journal_mode = wal", "synchronous = normal"]
+        else:
+            # The mirror gives the durability, and exclusive locking leaves page 1 (the change
+            # counter) out of most commits.
+            pragmas = [
+                "page_size = 4096",
+                "locking_mode = exclusive",
+                "journal_mode = memory",
+                "synchronous = off",
+            ]
+        for pragma in (*pragmas, "foreign_keys = on", "temp_store = memory"):
+            connection.execute(f"pragma {pragma}")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        (found,) = connection.execute("pragma user_version").fetchone()
+        if found == SCHEMA_VERSION:
+            return
+        with self.transaction():
+            # Another process may have created the schema while this one waited for the file.
+            (found,) = connection.execute("pragma user_version").fetchone()
+            if found == SCHEMA_VERSION:
+                return
+            for statement in _statements("schema.sql"):
+                connection.execute(statement)
+            connection.execute(f"pragma application_id = {APPLICATION_ID}")
+            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise self._failure or RuntimeError(f"database {self.name!r} is closed")
+        return self._connection
+
+    def _committed(self) -> None:
+        if not self._in_transaction:
+            self.commits += 1
+
+    def _commit(self, durability: Durability) -> None:
+        """Start one mirror commit of everything that SQLite has committed so far."""
+        assert not self._in_transaction, "a mirror commit is cut between SQLite transactions"
+        aboard = self.commits
+        self._is_committing = True
+
+        def landed(error: StorageError | None) -> None:
+            self._is_committing = False
+            waiters, self._waiters = self._waiters, []
+            if error is None:
+                self._landed(aboard, durability)
+            else:
+                self._fail(error)
+            for waiter in waiters:
+                if waiter.done():
+                    continue
+                if error is None:
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(error)
+
+        self._mirror.commit(durability, landed)
+
+    def _landed(self, commit: int, durability: Durability) -> None:
+        self._durable["relaxed"] = commit
+        if durability == "strict":
+            self._durable["strict"] = commit
+        if self.is_full:
+            self._failure = None
+            self.on_full(False)
+        self.on_durable(commit)
+
+    def _fail(self, error: StorageError) -> None:
+        was_full = self.is_full
+        self._failure = error
+        if not isinstance(error, StorageFull):
+            self.on_failure(error)
+        elif not was_full:
+            self.on_full(True)
+
+
+def _statements(file: str) -> list[str]:
+    """The statements of a shipped SQL file, whole: none of them contains a semicolon inside."""
+    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+    return [statement for statement in code.split(";") if statement.strip()]

@@ -1,0 +1,215 @@
+"""The local life of one claimed run: its lease, its stop signal, its steps under way."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .clock import Timer
+from .errors import DuplicateStep, LeaseLost, RunCancelled, RunSuspended, StopSignal
+from .events import RunProgress
+from .model import Claim, ErrorInfo, Progress, RunStatus
+from .ports import VisibilitySignal
+from .term import Term
+
+PROGRESS_INTERVAL = 1.0
+"""Seconds between two writes of a run's progress."""
+
+
+class Execution:
+    """Holds what must not depend on user code: above all the stop signal, which is sticky.
+
+    Once ``stop`` or ``suspend`` was called, ``check`` raises whatever user code has swallowed, no
+    step starts, and the executor does not complete the run.
+    """
+
+    def __init__(self, term: Term, claim: Claim) -> None:
+        self.term = term
+        self.claim = claim
+        self.lease = claim.lease
+        self.run_id = claim.lease.run_id
+        self.signal: StopSignal | None = None
+        self.task: asyncio.Task[None] | None = None
+        """The task that executes the run."""
+        self._steps_under_way: dict[str, asyncio.Task[object] | None] = {}
+        self._steps_held: set[asyncio.Task[object] | None] = set()
+        """The tasks of steps that may not start yet."""
+        self._is_over = False
+        self._call_sites: dict[str, str] = {}
+        self._stored = term.store.stored_steps(self.run_id)
+        self._progress: Progress | None = None
+        self._progress_timer: Timer | None = None
+
+    # Stopping
+
+    def stop(self, signal: StopSignal) -> None:
+        """End this execution now: its steps are cancelled and their results never stored."""
+        if self.signal is None or isinstance(self.signal, RunSuspended):
+            self.signal = signal
+        self._cancel(self.task, *self._steps_held, *self._steps_under_way.values())
+
+    def suspend(self) -> None:
+        """Start no further step; a step under way may finish and is checkpointed."""
+        if self.signal is None:
+            self.signal = RunSuspended()
+            self._cancel(*self._steps_held)
+            if not self._steps_under_way:
+                self._cancel(self.task)
+
+    def interrupt(self) -> None:
+        """Suspend, and do not wait for the steps under way: they will run again."""
+        if self.signal is None:
+            self.signal = RunSuspended()
+        self._cancel(self.task, *self._steps_held, *self._steps_under_way.values())
+
+    def _cancel(self, *tasks: asyncio.Task[Any] | None) -> None:
+        for task in set(tasks):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+
+    def check(self) -> None:
+        """Raise the stop signal, if there is one."""
+        if self.signal is not None:
+            raise self.signal
+
+    def check_owned(self) -> None:
+        """Raise unless a step under way may still be checkpointed."""
+        if self.is_ended:
+            self.check()
+        if self._is_over and self.signal is None:
+            raise asyncio.CancelledError("the run of this step is over")
+
+    @property
+    def is_ended(self) -> bool:
+        """True where even a step under way has to stop: the run is no longer this execution's."""
+        return self.signal is not None and not isinstance(self.signal, RunSuspended)
+
+    async def may_start(self) -> None:
+        """Return when a step may start: at once, or with ``on_hidden="pause"`` when visible."""
+        visibility = self.term.visibility
+        if self.term.options.on_hidden == "continue" or visibility.is_visible:
+            return
+        shown = asyncio.Event()
+
+        def look(signal: VisibilitySignal) -> None:
+            if visibility.is_visible:
+                shown.set()
+
+        unsubscribe = visibility.subscribe(look)
+        task = asyncio.current_task()
+        self._steps_held.add(task)
+        try:
+            await shown.wait()
+        finally:
+            self._steps_held.discard(task)
+            unsubscribe()
+        self.check()
+
+    def give_back(self) -> None:
+        """Return the lease: the run is pending again and can be claimed at once."""
+        if self.signal is None:
+            self.signal = RunSuspended()
+        self.term.store.release(self.lease)
+
+    def refused(self) -> StopSignal:
+        """The store refused a write under this lease: stop, and return the reason."""
+        run = self.term.store.get_run(self.run_id)
+        cancelled = run is not None and run.status is RunStatus.CANCELLED
+        self.stop(RunCancelled() if cancelled else LeaseLost())
+        assert self.signal is not None
+        return self.signal
+
+    # Steps
+
+    def reserve(self, name: str, call_site: str) -> None:
+        """Take a step name for this execution. Raises DuplicateStep where it is taken."""
+        if self._is_over:
+            self._warn_not_awaited(name)
+            raise asyncio.CancelledError("the run of this step is over")
+        if name in self._call_sites:
+            raise DuplicateStep(name, self._call_sites[name], call_site)
+        self._call_sites[name] = call_site
+
+    def checkpoint_of(self, name: str) -> tuple[str | None, ErrorInfo | None] | None:
+        """The stored outcome of a step: its encoded output, or its failure; None if not run."""
+        stored = self._stored.get(name)
+        if stored is not None and stored[0] == "":
+            return self.term.store.step_output(self.run_id, name), None
+        return stored
+
+    @contextmanager
+    def under_way(self, name: str) -> Iterator[None]:
+        """Mark a step as under way in the current task, so that ``stop`` reaches it."""
+        self._steps_under_way[name] = asyncio.current_task()
+        try:
+            yield
+        finally:
+            del self._steps_under_way[name]
+            if isinstance(self.signal, RunSuspended) and not self._steps_under_way:
+                self._cancel(self.task)  # The last step that the job function had to wait for.
+
+    async def end_steps(self) -> None:
+        """The job function has returned: no step starts, and those under way end.
+
+        They are cancelled, but for those of a suspended run, which may finish.
+        """
+        self._is_over = True
+        steps = {name: task for name, task in self._steps_under_way.items() if task is not None}
+        self._cancel(*self._steps_held)
+        if not isinstance(self.signal, RunSuspended):
+            for name in steps:
+                if self.signal is None:
+                    self._warn_not_awaited(name)
+            self._cancel(*steps.values())
+        if steps:
+            await asyncio.wait(set(steps.values()))
+
+    def _warn_not_awaited(self, step: str) -> None:
+        warnings.warn(
+            f"Step {step!r} of run {self.run_id!r} was started but not awaited; "
+            "it ends with its run and its result is not stored.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+    # Progress
+
+    def set_progress(self, progress: Progress) -> None:
+        """Keep the latest progress; write it at most once in PROGRESS_INTERVAL."""
+        if self.signal is not None:
+            return
+        self._progress = progress
+        self.term.events.emit(
+            RunProgress(run_id=self.run_id, job=self.claim.job, progress=progress)
+        )
+        if self._progress_timer is None:
+            self._save_progress()
+
+    def end_progress(self) -> None:
+        """Write what is not written yet; it rides with the end of the run."""
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+        if self._progress is not None and self.signal is None:
+            self.term.store.save_progress(self.lease, self._progress)
+            self._progress = None
+
+    def _save_progress(self) -> None:
+        self._progress_timer = None
+        if self._progress is None or self.signal is not None:
+            return
+        self.term.store.save_progress(self.lease, self._progress)
+        self._progress = None
+        self._progress_timer = self.term.clock.call_later(PROGRESS_INTERVAL, self._save_progress)
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """True where ``error`` ends the current task from outside.
+
+    A CancelledError that nobody asked this task for is a failure like any other: that of awaiting
+    something else that was cancelled.
+    """
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -1,0 +1,55 @@
+"""Proof of life: renews the leases of the local executions, and reacts to being hidden."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from .clock import wait
+from .events import RunHeartbeat
+from .execution import Execution
+from .term import Term
+
+
+class Heartbeat:
+    """Renews every ``heartbeat_interval`` while visible.
+
+    Hidden: one last renewal and a flush, then a pause. Visible or resumed: a renewal first, with
+    the lease's own generation, so that an owner whose lease only expired goes on where it is. A
+    program that was frozen without being told renews late, which is the same act.
+    """
+
+    def __init__(self, term: Term, executions: Mapping[str, Execution]) -> None:
+        self._term = term
+        self._executions = executions
+        self._nudge = asyncio.Event()
+
+    async def run(self) -> None:
+        """Renew until cancelled."""
+        visibility, options = self._term.visibility, self._term.options
+        # A change of visibility is only noted; it is acted on in this loop's own next turn.
+        unsubscribe = visibility.subscribe(lambda signal: self._nudge.set())
+        try:
+            while True:
+                was_visible = visibility.is_visible
+                interval = options.heartbeat_interval if was_visible else None
+                await wait(self._term.clock, self._nudge, interval)
+                self._nudge.clear()
+                self._renew()
+                if was_visible and not visibility.is_visible:
+                    await self._term.database.flush()
+        finally:
+            unsubscribe()
+
+    def _renew(self) -> None:
+        term = self._term
+        now = term.clock.now()
+        for execution in list(self._executions.values()):
+            if execution.signal is not None:
+                continue
+            if term.store.renew(execution.lease, now):
+                term.events.emit(
+                    RunHeartbeat(run_id=execution.run_id, job=execution.claim.job, heartbeat_at=now)
+                )
+            else:
+                execution.refused()

@@ -1,0 +1,248 @@
+"""Leading: wait for the leadership, work for one term, and start again when it ends early.
+
+There are two ways for a term to end early: the leadership is lost (the page is put away), or the
+mirror is fenced because another tab has taken over. Both are safe, because the mirror refuses every
+write that comes too late; what is not durable yet is simply found again by replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+
+from .database import Database
+from .errors import NotOpen, StopSignal, StorageError, StorageFenced, StorageLost, StorageRefused
+from .events import (
+    Emitter,
+    StorageFullEvent,
+    StorageLostEvent,
+    StorageMemory,
+    TabFollower,
+    TabLeader,
+)
+from .heartbeat import Heartbeat
+from .jobs import AnyJob
+from .local import VolatileMirror
+from .ports import Environment, Mirror, Unsubscribe
+from .store import Store
+from .term import Options, Term
+from .worker import Worker
+
+
+class Leader:
+    """The part of a Durably that lives as long as its ``async with`` block."""
+
+    def __init__(
+        self,
+        name: str,
+        environment: Environment,
+        options: Options,
+        jobs: Mapping[str, AnyJob],
+        events: Emitter,
+        falls_back_to_memory: bool,
+    ) -> None:
+        self._name = name
+        self._environment = environment
+        self._options = options
+        self._jobs = jobs
+        self._events = events
+        self._falls_back_to_memory = falls_back_to_memory
+        self._owner = os.urandom(8).hex()
+        self._task: asyncio.Task[None] | None = None
+        self._term: asyncio.Future[Term] | None = None
+        self._worker: Worker | None = None
+        self._term_over = asyncio.Event()
+        self._term_watchers: list[Callable[[], None]] = []
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """Return when this program leads, its database is open, and its worker runs.
+
+        Raises what ``Database.open`` raises; the leadership is free again then.
+        """
+        if self._task is not None:
+            raise RuntimeError(f"Durably({self._name!r}) is open already.")
+        self._is_stopping = False
+        self._term = asyncio.get_running_loop().create_future()
+        self._environment.leadership.on_lost(self._lose)
+        self._task = asyncio.ensure_future(self._lead())
+        try:
+            await self.term()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Let the steps under way finish, give the runs back, and let the leadership go."""
+        self._is_stopping = True
+        self._term_over.set()
+        if self._task is not None:
+            if self._worker is None:
+                self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._term is not None:
+            self._end_term_with(NotOpen(self._name))
+        self._task = self._term = None
+
+    async def term(self) -> Term:
+        """The current term; waits for one where another tab leads."""
+        if self._term is None:
+            raise NotOpen(self._name)
+        return await asyncio.shield(self._term)
+
+    def on_term_over(self, callback: Callable[[], None]) -> Unsubscribe:
+        """Call ``callback`` whenever a term ends: what it knew has to be asked for again."""
+        self._term_watchers.append(callback)
+        return lambda: self._term_watchers.remove(callback)
+
+    def wake(self) -> None:
+        """There is work to claim."""
+        if self._worker is not None:
+            self._worker.wake()
+
+    def stop_run(self, run_id: str, signal: StopSignal) -> None:
+        """End the local execution of a run, if there is one."""
+        execution = self._worker.executions.get(run_id) if self._worker is not None else None
+        if execution is not None:
+            execution.stop(signal)
+
+    async def _lead(self) -> None:
+        leadership = self._environment.leadership
+        while not self._is_stopping:
+            try:
+                await self._serve(await self._acquire())
+            except Exception as error:
+                # Whoever waits for a term is told, also what was not foreseen.
+                self._end_term_with(error)
+                return
+            finally:
+                leadership.release()
+
+    async def _acquire(self) -> StorageRefused | None:
+        """Wait for the leadership; the answer is why there is none, where memory will do."""
+        try:
+            await self._environment.leadership.acquire(self._say_who_leads)
+        except StorageRefused as error:
+            if not self._falls_back_to_memory:
+                raise
+            return error
+        return None
+
+    def _end_term_with(self, error: Exception) -> None:
+        """No term comes any more: whoever waits for one, or asks for one later, gets ``error``."""
+        assert self._term is not None
+        if not self._term.done():
+            self._term.set_exception(error)
+        self._term.exception()  # Marks it as seen: perhaps nobody waits.
+
+    async def _serve(self, refusal: StorageRefused | None) -> None:
+        """One term, from the takeover to its end."""
+        assert self._term is not None
+        self._term_over.clear()
+        database = await self._open_database(refusal)
+        environment = self._environment
+        term = Term(
+            owner=self._owner,
+            options=self._options,
+            clock=environment.clock,
+            events=self._events,
+            database=database,
+            store=Store(database),
+            visibility=environment.visibility,
+            proves_death=environment.leadership.proves_death,
+            poll_interval=environment.poll_interval,
+        )
+        worker = self._worker = Worker(term, self._jobs)
+        database.on_full = self._full
+        self._events.durable_up_to(database.commits)
+        self._events.emit(TabLeader())
+        self._term.set_result(term)
+        # The heartbeat is the first to be told that the program is visible again: it renews the
+        # leases before the worker looks for more to do.
+        duties: list[asyncio.Future[None]] = [
+            asyncio.ensure_future(Heartbeat(term, worker.executions).run()),
+            asyncio.ensure_future(worker.run()),
+        ]
+        over = asyncio.ensure_future(self._until_over())
+        try:
+            await asyncio.wait([*duties, over], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._leave(worker, database, [*duties, over])
+
+    async def _until_over(self) -> None:
+        await self._term_over.wait()
+
+    async def _leave(
+        self, worker: Worker, database: Database, tasks: list[asyncio.Future[None]]
+    ) -> None:
+        self._term = asyncio.get_running_loop().create_future()
+        for callback in list(self._term_watchers):
+            callback()
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception) and not isinstance(outcome, StorageError):
+                logging.getLogger("durably").error("The worker failed.", exc_info=outcome)
+        try:
+            if self._is_stopping and not database.has_failed:
+                await worker.stop()
+                await database.flush()
+            else:
+                await worker.drop()
+        except StorageError as error:
+            logging.getLogger("durably").warning("The last changes are not stored: %s", error)
+        finally:
+            self._worker = None
+            self._events.drop_staged()
+            await database.close()
+
+    async def _open_database(self, refusal: StorageRefused | None) -> Database:
+        if refusal is None:
+            try:
+                return await self._open(self._environment.mirror())
+            except StorageRefused as error:
+                if not self._falls_back_to_memory:
+                    raise
+                refusal = error
+        logging.getLogger("durably").warning("%s Running in memory, as asked.", refusal)
+        database = await self._open(VolatileMirror())
+        self._events.emit(StorageMemory(reason=str(refusal)))
+        return database
+
+    async def _open(self, mirror: Mirror) -> Database:
+        database = Database(self._name, mirror, self._environment.clock)
+        database.on_durable = self._events.durable_up_to
+        database.on_failure = self._failed
+        try:
+            await database.open()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    def _full(self, is_full: bool) -> None:
+        if is_full:
+            self._events.emit_now(StorageFullEvent())
+        else:
+            self.wake()
+
+    def _failed(self, error: StorageError) -> None:
+        if isinstance(error, StorageLost):
+            self._events.emit_now(StorageLostEvent(reason=str(error)))
+        elif isinstance(error, StorageFenced):
+            self._events.emit_now(TabFollower())
+        self._lose()
+
+    def _lose(self) -> None:
+        """End the term, and its local executions at once: they must not even start a step."""
+        self._term_over.set()
+        if self._worker is not None:
+            self._worker.lose()
+
+    def _say_who_leads(self) -> None:
+        logging.getLogger("durably").warning(
+            "Another tab leads %r; this one waits and takes over when that tab is gone.", self._name
+        )
+        self._events.emit_now(TabFollower())

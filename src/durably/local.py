@@ -1,0 +1,133 @@
+"""The ports on plain CPython: a file that SQLite itself makes durable, and nobody hides."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import StorageRefused
+from .model import Durability
+from .ports import Environment, Landed, Unsubscribe, VisibilitySignal
+
+POLL_INTERVAL = 1.0
+"""Seconds between looks for runs that another process has triggered or abandoned."""
+
+
+class FileMirror:
+    """No mirror at all: the file is the durable copy, shared by all processes that open it."""
+
+    is_shared = True
+    is_durable = True
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._name = name
+        self._path = path
+
+    async def take_over(self) -> str:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch()
+        except OSError as error:
+            raise StorageRefused(self._name, str(error)) from error
+        return str(self._path)
+
+    def commit(self, durability: Durability, landed: Landed) -> None:
+        # SQLite in WAL mode has written the commit; with `synchronous = normal` it survives a
+        # crash of the process, which is "relaxed". "strict" asks for the disk.
+        if durability == "strict":
+            self._sync(Path(f"{self._path}-wal"))
+        landed(None)
+
+    async def close(self) -> None:
+        pass
+
+    def _sync(self, wal: Path) -> None:
+        if wal.exists():
+            descriptor = os.open(wal, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+class VolatileMirror:
+    """The fallback where storage is refused: SQLite in memory, of which nothing is kept."""
+
+    is_shared = False
+    is_durable = False
+
+    async def take_over(self) -> str:
+        return ":memory:"
+
+    def commit(self, durability: Durability, landed: Landed) -> None:
+        landed(None)
+
+    async def close(self) -> None:
+        pass
+
+
+class EveryoneLeads:
+    """Leadership where the database is shared: every process works, and none proves a death."""
+
+    proves_death = False
+
+    async def acquire(self, on_wait: Callable[[], None]) -> None:
+        pass
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+class AlwaysVisible:
+    """Nobody hides a process."""
+
+    is_visible = True
+
+    def subscribe(self, callback: Callable[[VisibilitySignal], None]) -> Unsubscribe:
+        return lambda: None
+
+
+class LocalChannel:
+    """Messages between the Durably objects of one process, by name of the channel."""
+
+    _open: dict[str, list[LocalChannel]] = {}  # noqa: RUF012 - the bus itself, by design shared
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._callbacks: list[Callable[[str], None]] = []
+        self._open.setdefault(name, []).append(self)
+
+    def post(self, message: str) -> None:
+        for other in self._open.get(self._name, ()):
+            if other is not self:
+                asyncio.get_running_loop().call_soon(other._receive, message)
+
+    def subscribe(self, callback: Callable[[str], None]) -> Unsubscribe:
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def _receive(self, message: str) -> None:
+        for callback in list(self._callbacks):
+            callback(message)
+
+    def close(self) -> None:
+        self._callbacks.clear()
+        if self in self._open.get(self._name, ()):
+            self._open[self._name].remove(self)
+
+
+def local_environment(name: str, directory: Path) -> Environment:
+    """The environment of ``name`` on CPython: the file ``<directory>/<name>.sqlite3``."""
+    path = directory / f"{name}.sqlite3"
+    return Environment(
+        mirror=lambda: FileMirror(name, path),
+        leadership=EveryoneLeads(),
+        visibility=AlwaysVisible(),
+        channel=LocalChannel(name),
+        poll_interval=POLL_INTERVAL,
+    )

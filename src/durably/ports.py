@@ -1,0 +1,125 @@
+"""What the engine needs from the place it runs in: four ports and their contracts.
+
+``local`` implements them for CPython, ``browser`` for a tab, ``testing`` for tests. Each contract
+is a suite in ``tests/contracts`` that all of them pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from .clock import Clock, SystemClock
+from .errors import StorageError
+from .model import Durability
+
+Unsubscribe = Callable[[], None]
+Landed = Callable[[StorageError | None], None]
+
+
+class Mirror(Protocol):
+    """Keeps the durable copy of a SQLite file.
+
+    One life: ``take_over`` once, ``commit`` any number of times, ``close`` once.
+    """
+
+    @property
+    def is_shared(self) -> bool:
+        """True where other processes may write to the same file at the same time."""
+        ...
+
+    @property
+    def is_durable(self) -> bool:
+        """False where nothing is kept: the fallback in memory."""
+        ...
+
+    async def take_over(self) -> str:
+        """Refuse every later write of earlier owners, load the last state, and return the path
+        of the file that SQLite is to open. An empty file means that nothing was stored.
+
+        Raises StorageRefused where there is no storage, and DamagedDatabase where what is stored
+        is not one whole; then nothing that was stored has been changed.
+        """
+        ...
+
+    def commit(self, durability: Durability, landed: Landed) -> None:
+        """Make what SQLite has committed to the file up to this call durable.
+
+        ``landed`` is called once, possibly before this returns, when the outcome is known: with
+        None when all of it is durable; with StorageFenced where another owner has taken over,
+        StorageFull, or StorageLost, and then the changes are still part of the next commit. At
+        most one commit is under way at a time. (A callback and not a coroutine: in a browser each
+        turn of the event loop costs a checkpoint as much as its SQL.)
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of every resource. What was not committed is dropped."""
+        ...
+
+
+class Leadership(Protocol):
+    """Who may write. At most one holder at a time by name; liveness, not safety: the mirror's
+    fence gives that."""
+
+    @property
+    def proves_death(self) -> bool:
+        """True where holding it proves that every earlier owner has ended."""
+        ...
+
+    async def acquire(self, on_wait: Callable[[], None]) -> None:
+        """Return when this side leads. ``on_wait`` is called once if another side leads now."""
+        ...
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when a leadership that was acquired is gone without ``release``."""
+        ...
+
+    def release(self) -> None:
+        """Let go. Harmless when nothing is held."""
+        ...
+
+
+VisibilitySignal = Literal["visible", "hidden", "freeze", "resume"]
+
+
+class Visibility(Protocol):
+    """Whether a person can see this program, as far as it can tell."""
+
+    @property
+    def is_visible(self) -> bool: ...
+
+    def subscribe(self, callback: Callable[[VisibilitySignal], None]) -> Unsubscribe:
+        """Call ``callback`` at each change, and at each freeze and resume."""
+        ...
+
+
+class Channel(Protocol):
+    """Messages between the tabs of one origin. Nothing is kept for late listeners."""
+
+    def post(self, message: str) -> None:
+        """Send ``message`` to every other side of the channel, never to this one."""
+        ...
+
+    def subscribe(self, callback: Callable[[str], None]) -> Unsubscribe:
+        """Call ``callback`` for each message that arrives from now on."""
+        ...
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The place the engine runs in: the four ports for one database, and the clock."""
+
+    mirror: Callable[[], Mirror]
+    """Makes the mirror of one life of the database; called at each takeover."""
+    leadership: Leadership
+    visibility: Visibility
+    channel: Channel
+    clock: Clock = field(default_factory=SystemClock)
+    poll_interval: float | None = None
+    """Seconds between looks for the work of other processes; None where there are none."""

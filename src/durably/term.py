@@ -1,0 +1,91 @@
+"""A term: one period in which this program may write, and everything that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, get_args
+
+from .clock import Clock, seconds
+from .database import Database
+from .errors import InvalidOption
+from .events import Emitter, Event
+from .model import Durability
+from .ports import Visibility
+from .store import Store
+
+OnHidden = Literal["continue", "pause"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The checked options of a Durably. Durations are seconds."""
+
+    heartbeat_interval: float
+    stale_threshold: float
+    max_concurrent_runs: int
+    max_interruptions: int
+    on_hidden: OnHidden
+    durability: Durability
+    stop_timeout: float
+
+
+def check_options(
+    *,
+    heartbeat_interval: float | timedelta,
+    stale_threshold: float | timedelta,
+    max_concurrent_runs: int,
+    max_interruptions: int,
+    on_hidden: OnHidden,
+    durability: Durability,
+    stop_timeout: float | timedelta,
+) -> Options:
+    """The options, with durations in seconds. Raises InvalidOption for what cannot work."""
+    interval = seconds(heartbeat_interval, "heartbeat_interval")
+    threshold = seconds(stale_threshold, "stale_threshold")
+    if threshold <= interval:
+        raise InvalidOption("stale_threshold", threshold, f"longer than the interval, {interval} s")
+    for option, number in (
+        ("max_concurrent_runs", max_concurrent_runs),
+        ("max_interruptions", max_interruptions),
+    ):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise InvalidOption(option, number, "a whole number of at least 1")
+    if on_hidden not in get_args(OnHidden):
+        raise InvalidOption("on_hidden", on_hidden, '"continue" or "pause"')
+    check_durability(durability)
+    return Options(
+        interval,
+        threshold,
+        max_concurrent_runs,
+        max_interruptions,
+        on_hidden,
+        durability,
+        seconds(stop_timeout, "stop_timeout"),
+    )
+
+
+def check_durability(durability: Durability) -> None:
+    """Raise InvalidOption unless a step's result can be acknowledged at this level."""
+    if durability not in ("relaxed", "strict"):
+        raise InvalidOption("durability", durability, '"relaxed" or "strict"')
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What the worker, the heartbeat and the executions of one period of leading share."""
+
+    owner: str
+    options: Options
+    clock: Clock
+    events: Emitter
+    database: Database
+    store: Store
+    visibility: Visibility
+    proves_death: bool
+    """Whether every earlier owner of a running run is known to have ended."""
+    poll_interval: float | None
+
+    def tell(self, event: Event) -> None:
+        """Deliver ``event`` once everything written so far is durable."""
+        self.events.stage(event, self.database.commits)

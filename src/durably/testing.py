@@ -1,0 +1,259 @@
+"""Fakes for tests of programs that use durably, and of durably itself.
+
+Each passes the contract suite of its port. A test drives time with ``FakeClock.advance``, ends a
+life of the program by dropping its Durably, and begins the next on the same ``MemoryDisk``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .clock import Clock
+from .errors import DamagedDatabase, StorageFenced, StorageFull, StorageLost, StorageRefused
+from .local import LocalChannel
+from .model import Durability
+from .ports import Environment, Landed, Unsubscribe, VisibilitySignal
+
+SETTLE_TURNS = 100
+"""Turns of the event loop that ``settle`` gives: more than any chain of callbacks in the engine."""
+
+Fault = Literal["refuse", "full", "lost", "die"]
+
+
+async def settle() -> None:
+    """Let everything that can go on without the passing of time go on."""
+    for _ in range(SETTLE_TURNS):
+        await asyncio.sleep(0)
+
+
+@dataclass(order=True)
+class _FakeTimer:
+    due: float
+    order: int
+    callback: Callable[[], object] = field(compare=False)
+    is_cancelled: bool = field(default=False, compare=False)
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+class FakeClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: int = 1_750_000_000_000) -> None:
+        self._now = now
+        self._monotonic = 0.0
+        self._order = itertools.count()
+        self._timers: list[_FakeTimer] = []
+
+    def now(self) -> int:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> _FakeTimer:
+        timer = _FakeTimer(self._monotonic + seconds, next(self._order), callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: every timer that becomes due fires at its moment, in order."""
+        end = self._monotonic + seconds
+        await settle()
+        while self._timers and self._timers[0].due <= end:
+            timer = heapq.heappop(self._timers)
+            if not timer.is_cancelled:
+                self._move(timer.due - self._monotonic)
+                timer.callback()
+                await settle()
+        self._move(end - self._monotonic)
+        await settle()
+
+    async def freeze(self, seconds: float) -> None:
+        """Let time pass while the program stands still: what was due fires only at the end."""
+        self._move(seconds)
+        await self.advance(0)
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward, or back, as a person or a time server does."""
+        self._now += round(seconds * 1000)
+
+    def _move(self, seconds: float) -> None:
+        self._monotonic += max(seconds, 0)
+        self._now += round(max(seconds, 0) * 1000)
+
+
+class MemoryDisk:
+    """What would be in IndexedDB: it outlives the mirrors that are opened on it.
+
+    ``fail`` plans one fault at write ``at`` (counted over the whole life of the disk, from 1):
+    ``refuse`` the takeover, be ``full``, be ``lost``, or ``die``: the write, whether or not it has
+    landed, is never acknowledged, and no later one is either, as when a tab is killed.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.writes = 0
+        self.image = b""
+        self._plan: tuple[int, Fault, bool] | None = None
+        self.is_dead = False
+
+    def fail(self, at: int, fault: Fault, *, lands: bool = False) -> None:
+        """Plan ``fault`` at write ``at``; with ``lands`` the bytes arrive all the same."""
+        self._plan = (at, fault, lands)
+
+    def revive(self) -> None:
+        """Begin the next life: no fault is planned, and a dead disk answers again."""
+        self._plan = None
+        self.is_dead = False
+
+    def write(self, epoch: int, image: bytes) -> Fault | Literal["fenced"] | None:
+        """Store the image of a commit of ``epoch``; the answer is what went wrong."""
+        if self.is_dead:
+            return "die"
+        if epoch != self.epoch:
+            return "fenced"
+        self.writes += 1
+        planned = self._plan
+        if planned is None or planned[0] != self.writes:
+            self.image = image
+            return None
+        _, fault, lands = planned
+        if lands:
+            self.image = image
+        self.is_dead = fault == "die"
+        return fault
+
+
+class MemoryMirror:
+    """A mirror whose durable copy is a ``MemoryDisk``. The SQLite file is a temporary one."""
+
+    is_shared = False
+    is_durable = True
+
+    def __init__(self, name: str, disk: MemoryDisk) -> None:
+        self._name = name
+        self._disk = disk
+        self._folder = tempfile.TemporaryDirectory(prefix="durably-")
+        self._path = Path(self._folder.name) / "database.sqlite3"
+        self._epoch = 0
+
+    async def take_over(self) -> str:
+        disk = self._disk
+        if disk._plan is not None and disk._plan[1] == "refuse":
+            raise StorageRefused(self._name, "the test refuses it")
+        if disk.image and not disk.image.startswith(b"SQLite format 3\0"):
+            raise DamagedDatabase(self._name, "it does not begin like a SQLite file")
+        disk.epoch += 1
+        self._epoch = disk.epoch
+        self._path.write_bytes(disk.image)
+        return str(self._path)
+
+    def commit(self, durability: Durability, landed: Landed) -> None:
+        image = self._path.read_bytes()
+        # A turn later, as a real storage would: what happens in between is part of every test.
+        asyncio.get_running_loop().call_soon(self._settle, landed, image)
+
+    async def close(self) -> None:
+        self._folder.cleanup()
+
+    def _settle(self, landed: Landed, image: bytes) -> None:
+        fault = self._disk.write(self._epoch, image)
+        if fault is None:
+            landed(None)
+        elif fault == "fenced":
+            landed(StorageFenced(self._name))
+        elif fault == "full":
+            landed(StorageFull(self._name))
+        elif fault in ("lost", "refuse"):
+            landed(StorageLost(self._name, "the test took it away"))
+        # "die": nobody is left to be told.
+
+
+class FakeLeadership:
+    """Leadership among the fakes of one ``FakeLock``."""
+
+    proves_death = True
+
+    def __init__(self, lock: FakeLock) -> None:
+        self._lock = lock
+        self._holds = False
+        self._lost: Callable[[], None] = lambda: None
+
+    async def acquire(self, on_wait: Callable[[], None]) -> None:
+        if self._lock.inner.locked():
+            on_wait()
+        await self._lock.inner.acquire()
+        self._holds = True
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        self._lost = callback
+
+    def release(self) -> None:
+        if self._holds:
+            self._holds = False
+            self._lock.inner.release()
+
+    def lose(self) -> None:
+        """Take the leadership away, as a browser does with a page that it puts away."""
+        self.release()
+        self._lost()
+
+
+class FakeLock:
+    """What the Web Lock of one origin and name is: one holder, and waiters in order."""
+
+    def __init__(self) -> None:
+        self.inner = asyncio.Lock()
+
+
+class FakeVisibility:
+    """Visibility as the test sets it."""
+
+    def __init__(self) -> None:
+        self.is_visible = True
+        self._callbacks: list[Callable[[VisibilitySignal], None]] = []
+
+    def subscribe(self, callback: Callable[[VisibilitySignal], None]) -> Unsubscribe:
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def hide(self) -> None:
+        self._tell(False, "hidden")
+
+    def show(self) -> None:
+        self._tell(True, "visible")
+
+    def _tell(self, is_visible: bool, signal: VisibilitySignal) -> None:
+        self.is_visible = is_visible
+        for callback in list(self._callbacks):
+            callback(signal)
+
+
+def memory_environment(
+    disk: MemoryDisk | None = None,
+    *,
+    clock: Clock | None = None,
+    lock: FakeLock | None = None,
+    visibility: FakeVisibility | None = None,
+    proves_death: bool = True,
+) -> Environment:
+    """An environment of fakes; two with one ``disk`` and ``lock`` are two tabs of one origin."""
+    storage = disk or MemoryDisk()
+    leadership = FakeLeadership(lock or FakeLock())
+    leadership.proves_death = proves_death
+    return Environment(
+        mirror=lambda: MemoryMirror("memory", storage),
+        leadership=leadership,
+        visibility=visibility or FakeVisibility(),
+        channel=LocalChannel("memory"),
+        clock=clock or FakeClock(),
+    )

@@ -1,0 +1,204 @@
+"""The claim loop: finds work, starts executions, and sends abandoned runs back to pending."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from .clock import wait
+from .errors import LeaseLost, StorageError
+from .events import RunClaimed, RunFail, RunRequeued, WorkerError
+from .execution import Execution
+from .executor import execute
+from .jobs import AnyJob
+from .model import Claim, ErrorInfo, Lease, Run
+from .term import Term
+
+ERROR_PAUSE = 1.0
+"""Seconds the worker waits after an error of its own before it looks for work again."""
+
+
+class Worker:
+    """Claims runs of the registered jobs, oldest first, and executes them.
+
+    Sleeps until it is woken or a heartbeat can have become stale; it polls only where other
+    processes may write to the same database.
+    """
+
+    def __init__(self, term: Term, jobs: Mapping[str, AnyJob]) -> None:
+        self._term = term
+        self.executions: dict[str, Execution] = {}
+        """The local executions by run id."""
+        self._jobs = jobs
+        self._wake = asyncio.Event()
+        self._is_stopping = False
+        self._unknown_jobs_told: set[str] = set()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled. A StorageError ends it too: the term is over then."""
+        term = self._term
+        unsubscribe = term.visibility.subscribe(lambda signal: self.wake())
+        try:
+            if term.proves_death:
+                self._recover_all()
+            while True:
+                self._wake.clear()
+                await wait(term.clock, self._wake, await self._look())
+        finally:
+            unsubscribe()
+
+    async def stop(self) -> None:
+        """Claim nothing more, let the steps under way finish, and give the runs back.
+
+        Returns when every local execution has ended. After ``stop_timeout`` seconds the steps that
+        still run are cancelled, to run again later.
+        """
+        self._is_stopping = True
+        for execution in self.executions.values():
+            execution.suspend()
+        ended = asyncio.Event()
+        ending = asyncio.ensure_future(self._until_ended(ended))
+        await wait(self._term.clock, ended, self._term.options.stop_timeout)
+        ending.cancel()
+        self._term.database.stop_waiting()
+        for execution in self.executions.values():
+            execution.interrupt()
+        await self._until_ended(asyncio.Event())
+
+    async def drop(self) -> None:
+        """``lose``, and return when every local execution has ended."""
+        self.lose()
+        await self._until_ended(asyncio.Event())
+
+    def lose(self) -> None:
+        """End every local execution with LeaseLost: nothing it does counts any more."""
+        self._is_stopping = True
+        for execution in self.executions.values():
+            execution.stop(LeaseLost())
+
+    async def _look(self) -> float | None:
+        """Do what there is to do; the answer is how many seconds to sleep at most."""
+        try:
+            self._recover_stale()
+            self._claim()
+            await self._term.database.flush()
+        except StorageError:
+            raise
+        except Exception as error:
+            logging.getLogger("durably").exception("The worker could not look for work.")
+            self._term.events.emit_now(WorkerError(message=repr(error)))
+            return ERROR_PAUSE
+        return self._next_look()
+
+    # Claiming
+
+    def _claim(self) -> None:
+        term = self._term
+        while self._may_claim():
+            claim = term.store.claim(self._jobs.keys(), term.owner, term.clock.now())
+            if claim is None:
+                self._tell_unknown_jobs()
+                return
+            term.tell(
+                RunClaimed(
+                    run_id=claim.lease.run_id,
+                    job=claim.job,
+                    lease_generation=claim.lease.generation,
+                )
+            )
+            self._start(claim)
+
+    def _may_claim(self) -> bool:
+        return (
+            not self._is_stopping
+            and len(self.executions) < self._term.options.max_concurrent_runs
+            and self._term.visibility.is_visible
+            and not self._term.database.is_full
+        )
+
+    def _start(self, claim: Claim) -> None:
+        execution = Execution(self._term, claim)
+        task = asyncio.ensure_future(execute(execution, self._jobs))
+        execution.task = task
+        self.executions[execution.run_id] = execution
+        # A callback and not a `finally`: a task cancelled before its first turn runs nothing.
+        task.add_done_callback(lambda task: self._ended(execution, task))
+
+    def _ended(self, execution: Execution, task: asyncio.Task[None]) -> None:
+        del self.executions[execution.run_id]
+        self.wake()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logging.getLogger("durably").error(
+                "Run %s could not be executed.", execution.run_id, exc_info=error
+            )
+            self._term.events.emit_now(WorkerError(message=repr(error), run_id=execution.run_id))
+
+    async def _until_ended(self, ended: asyncio.Event) -> None:
+        tasks = {execution.task for execution in self.executions.values() if execution.task}
+        if tasks:
+            await asyncio.wait(tasks)
+        ended.set()
+
+    def _tell_unknown_jobs(self) -> None:
+        """Say once for each job that its runs wait because this program does not know it."""
+        unknown = set(self._term.store.pending_jobs()) - self._jobs.keys()
+        for job in sorted(unknown - self._unknown_jobs_told):
+            logging.getLogger("durably").warning(
+                "Runs of job %r stay pending: it is not registered here. "
+                "Pass it in Durably(..., jobs=[...]).",
+                job,
+            )
+        self._unknown_jobs_told |= unknown
+
+    # Recovering
+
+    def _recover_all(self) -> None:
+        """Every earlier owner has ended: its runs go on at once, not after the threshold."""
+        for run in self._term.store.running():
+            self._recover(run, "its owner has ended")
+
+    def _recover_stale(self) -> None:
+        threshold_ms = self._term.options.stale_threshold * 1000
+        now = self._term.clock.now()
+        for run in self._foreign_runs():
+            if now - _heartbeat(run) > threshold_ms:
+                self._recover(run, "its heartbeat is stale")
+
+    def _recover(self, run: Run, reason: str) -> None:
+        term, lease = self._term, Lease(run.id, run.lease_generation)
+        if run.interruptions >= term.options.max_interruptions:
+            error = ErrorInfo(
+                "CrashLoop", f"The run was interrupted {run.interruptions + 1} times; {reason}."
+            )
+            if term.store.fail(lease, error, term.clock.now()):
+                term.tell(RunFail(run_id=run.id, job=run.job, error=error))
+        elif term.store.requeue(lease):
+            term.tell(RunRequeued(run_id=run.id, job=run.job, reason=reason))
+
+    def _foreign_runs(self) -> list[Run]:
+        return [run for run in self._term.store.running() if run.id not in self.executions]
+
+    def _next_look(self) -> float | None:
+        term = self._term
+        if not term.visibility.is_visible:
+            return term.poll_interval
+        now = term.clock.now()
+        threshold = term.options.stale_threshold
+        # One millisecond more than the threshold: a heartbeat is stale when it is older.
+        due = [
+            max(threshold - (now - _heartbeat(run)) / 1000, 0) + 0.001
+            for run in self._foreign_runs()
+        ]
+        if term.poll_interval is not None:
+            due.append(term.poll_interval)
+        return min(due, default=None)
+
+
+def _heartbeat(run: Run) -> int:
+    assert run.heartbeat_at is not None, "a running run has a heartbeat"
+    return run.heartbeat_at

@@ -1,0 +1,295 @@
+"""The contract of the Mirror port, for every implementation: its tests are run against each.
+
+To add an implementation, derive ``Mirrors`` for it, give its fixture the name ``mirrors``, and
+derive a test class from the contracts that it has to keep. Nothing here needs a fake clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import pytest
+
+from durably import DamagedDatabase, Durability, StorageFenced, StorageFull, StorageLost
+from durably.errors import StorageError
+from durably.ports import Mirror
+
+DURABILITIES: list[Durability] = ["relaxed", "strict"]
+
+
+class Mirrors(ABC):
+    """One storage, and the mirrors that are opened on it, one life after the other."""
+
+    @abstractmethod
+    def make(self) -> Mirror:
+        """A mirror for the next life on the same storage."""
+
+    async def damage(self) -> None:
+        """Make what is stored something that is not one whole."""
+        raise NotImplementedError
+
+    async def stored(self) -> object:
+        """All that is stored, to be compared."""
+        raise NotImplementedError
+
+    async def fail_next(self, fault: Literal["full", "lost"]) -> None:
+        """Let the next commit fail, and the one after it succeed again."""
+        raise NotImplementedError
+
+
+class Opened:
+    """A mirror that was taken over, and a connection to its file as the engine makes it."""
+
+    def __init__(self, mirror: Mirror, path: str) -> None:
+        self.mirror = mirror
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        pragmas = (
+            ["journal_mode = wal", "synchronous = normal"]
+            if mirror.is_shared
+            else ["locking_mode = exclusive", "journal_mode = memory", "synchronous = off"]
+        )
+        for pragma in pragmas:
+            self._connection.execute(f"pragma {pragma}")
+
+    def write(self, note: str) -> None:
+        self._connection.execute("create table if not exists notes (note text)")
+        self._connection.execute("insert into notes values (?)", (note,))
+
+    def notes(self) -> list[str]:
+        tables = self._connection.execute("select name from sqlite_schema").fetchall()
+        if not tables:
+            return []
+        return [note for (note,) in self._connection.execute("select note from notes")]
+
+    async def commit(self, durability: Durability = "relaxed") -> None:
+        """Commit, and return when it has landed; raises what went wrong."""
+        error = await self.begin_commit(durability)
+        if error is not None:
+            raise error
+
+    def begin_commit(
+        self, durability: Durability = "relaxed"
+    ) -> asyncio.Future[StorageError | None]:
+        outcome: asyncio.Future[StorageError | None] = asyncio.get_running_loop().create_future()
+        self.mirror.commit(durability, outcome.set_result)
+        return outcome
+
+    async def close(self) -> None:
+        self._connection.close()
+        await self.mirror.close()
+
+
+@asynccontextmanager
+async def life(mirrors: Mirrors) -> AsyncIterator[Opened]:
+    mirror = mirrors.make()
+    opened = Opened(mirror, await mirror.take_over())
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+class MirrorContract:
+    """What every mirror that keeps something does."""
+
+    async def test_first_life_begins_with_nothing(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            assert opened.notes() == []
+
+    @pytest.mark.parametrize("durability", DURABILITIES)
+    async def test_committed_write_is_there_in_the_next_life(
+        self, mirrors: Mirrors, durability: Durability
+    ) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit(durability)
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == ["kept"]
+
+    async def test_each_commit_adds_to_the_ones_before(self, mirrors: Mirrors) -> None:
+        for number in range(3):
+            async with life(mirrors) as opened:
+                for letter in "ab":
+                    opened.write(f"{letter}{number}")
+                    await opened.commit()
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+    async def test_many_commits_and_large_ones_come_back_whole(self, mirrors: Mirrors) -> None:
+        written = [f"{number} " + "x" * (number * 997 % 9_001) for number in range(60)]
+        async with life(mirrors) as opened:
+            for note in written:
+                opened.write(note)
+                await opened.commit()
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == written
+
+    async def test_commit_without_a_change_succeeds(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            await opened.commit()
+            await opened.commit("strict")
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == ["kept"]
+
+    async def test_outcome_of_a_commit_is_told_once(self, mirrors: Mirrors) -> None:
+        outcomes: list[object] = []
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            opened.mirror.commit("relaxed", outcomes.append)
+            while not outcomes:
+                await asyncio.sleep(0)
+            await opened.commit()
+
+        assert outcomes == [None]
+
+    async def test_mirror_says_that_it_keeps_something(self, mirrors: Mirrors) -> None:
+        mirror = mirrors.make()
+        await mirror.close()
+
+        assert mirror.is_durable
+
+    async def test_closing_what_was_never_taken_over_is_harmless(self, mirrors: Mirrors) -> None:
+        await mirrors.make().close()
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == []
+
+
+class FenceContract:
+    """What a mirror does that has the storage to itself: it fences, and it drops what is open."""
+
+    async def test_mirror_says_that_it_is_not_shared(self, mirrors: Mirrors) -> None:
+        mirror = mirrors.make()
+        await mirror.close()
+
+        assert not mirror.is_shared
+
+    async def test_write_that_was_not_committed_is_dropped(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            opened.write("dropped")
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == ["kept"]
+
+    async def test_commit_holds_nothing_that_was_written_after_it_began(
+        self, mirrors: Mirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            opened.write("before")
+            outcome = opened.begin_commit()
+            opened.write("after")
+            assert await outcome is None
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == ["before"]
+
+    async def test_what_was_written_during_a_commit_is_part_of_the_next(
+        self, mirrors: Mirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            opened.write("before")
+            outcome = opened.begin_commit()
+            opened.write("after")
+            assert await outcome is None
+            await opened.commit()
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == ["before", "after"]
+
+    async def test_earlier_owner_is_fenced_by_a_takeover(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as old:
+            old.write("kept")
+            await old.commit()
+            async with life(mirrors) as new:
+                old.write("too late")
+
+                with pytest.raises(StorageFenced):
+                    await old.commit()
+                assert new.notes() == ["kept"]
+
+    async def test_fenced_owner_changes_nothing(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as old:
+            old.write("kept")
+            await old.commit()
+            async with life(mirrors) as new:
+                for note in ("first", "second"):
+                    old.write(f"too late, {note}")
+                    with pytest.raises(StorageFenced):
+                        await old.commit()
+                    new.write(note)
+                    await new.commit()
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == ["kept", "first", "second"]
+
+    async def test_owner_is_fenced_before_the_new_one_has_written(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as old, life(mirrors):
+            old.write("too late")
+
+            with pytest.raises(StorageFenced):
+                await old.commit("strict")
+
+    async def test_new_owner_sees_what_the_old_one_committed_last(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as old:
+            for note in "abc":
+                old.write(note)
+                await old.commit()
+            async with life(mirrors) as new:
+                assert new.notes() == ["a", "b", "c"]
+
+    async def test_damaged_storage_is_refused_and_left_as_it_is(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+        await mirrors.damage()
+        before = await mirrors.stored()
+        mirror = mirrors.make()
+
+        with pytest.raises(DamagedDatabase):
+            await mirror.take_over()
+        await mirror.close()
+        assert await mirrors.stored() == before
+
+
+class FaultContract:
+    """What a mirror does whose storage can be full or lost."""
+
+    @pytest.mark.parametrize(("fault", "error"), [("full", StorageFull), ("lost", StorageLost)])
+    async def test_failed_commit_tells_what_went_wrong(
+        self, mirrors: Mirrors, fault: Literal["full", "lost"], error: type[StorageError]
+    ) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            await mirrors.fail_next(fault)
+            opened.write("not stored")
+
+            with pytest.raises(error):
+                await opened.commit()
+
+    async def test_changes_of_a_failed_commit_are_part_of_the_next(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("before")
+            await opened.commit()
+            await mirrors.fail_next("full")
+            opened.write("in the failed commit")
+            with pytest.raises(StorageFull):
+                await opened.commit()
+            opened.write("after")
+            await opened.commit()
+
+        async with life(mirrors) as opened:
+            assert opened.notes() == ["before", "in the failed commit", "after"]

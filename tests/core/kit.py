@@ -1,0 +1,210 @@
+"""What the tests of the engine share: lives of a program on fakes, and ways to look inside.
+
+Nothing here waits for time to pass: a test waits for a condition, or moves the fake clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from durably import Durably, Job, Run, events
+from durably.codec import encode
+from durably.database import Database
+from durably.model import Claim
+from durably.store import Store
+from durably.testing import (
+    FakeClock,
+    FakeLock,
+    FakeVisibility,
+    MemoryDisk,
+    MemoryMirror,
+    memory_environment,
+    settle,
+)
+
+MOST_TURNS = 5_000
+"""Turns of the event loop after which a condition is taken never to come true."""
+MOST_CANCELS = 50
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait, without any time passing, until a condition is true."""
+    for _ in range(MOST_TURNS):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("this never became true")
+
+
+@dataclass
+class Gate:
+    """A place in a job or a step where it stands until the test lets it go on."""
+
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    visits: int = 0
+
+    async def __call__(self) -> str:
+        self.visits += 1
+        self.entered.set()
+        await self.opened.wait()
+        return "passed"
+
+    def open(self) -> None:
+        self.opened.set()
+
+    def open_once_settled(self) -> asyncio.Task[None]:
+        """Open when whatever the test does next has taken effect."""
+
+        async def open_later() -> None:
+            await settle()
+            self.open()
+
+        return asyncio.ensure_future(open_later())
+
+
+class Bodies:
+    """Step functions that note that they ran."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def __call__(self, name: str) -> str:
+        self.ran.append(name)
+        return f"{name} is done"
+
+    def count(self, name: str) -> int:
+        return self.ran.count(name)
+
+
+@dataclass
+class Tab:
+    """What one tab, or one process, has around its Durably. Give two the same disk and lock."""
+
+    disk: MemoryDisk = field(default_factory=MemoryDisk)
+    clock: FakeClock = field(default_factory=FakeClock)
+    lock: FakeLock = field(default_factory=FakeLock)
+    visibility: FakeVisibility = field(default_factory=FakeVisibility)
+    proves_death: bool = True
+
+    def durably(self, *jobs: Job[..., object], **options: Any) -> Durably:
+        environment = memory_environment(
+            self.disk,
+            clock=self.clock,
+            lock=self.lock,
+            visibility=self.visibility,
+            proves_death=self.proves_death,
+        )
+        return Durably("test", jobs=jobs, environment=environment, **options)
+
+    @asynccontextmanager
+    async def life(self, *jobs: Job[..., object], **options: Any) -> AsyncIterator[Life]:
+        """A life that is killed at the end of the block, unless it was ended before."""
+        life = Life(self, self.durably(*jobs, **options))
+        try:
+            await life.begin()
+            yield life
+        finally:
+            await life.kill()
+
+
+class Life:
+    """A Durably that can die without being closed: from then on it writes nothing."""
+
+    def __init__(self, tab: Tab, durably: Durably) -> None:
+        self.durably = durably
+        self.told = record(durably)
+        self._disk = tab.disk
+        self._others = asyncio.all_tasks()
+        self._is_over = False
+
+    async def begin(self) -> None:
+        await self.durably.__aenter__()
+
+    async def close(self) -> None:
+        """End as a program does that has the time to."""
+        await self.durably.__aexit__(None, None, None)
+        self._is_over = True
+
+    async def kill(self) -> None:
+        """End as a tab does that is killed: nothing more lands, and no task goes on."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._disk.is_dead = True
+        current = asyncio.current_task()
+        tasks = asyncio.all_tasks() - self._others - ({current} if current else set())
+        for _ in range(MOST_CANCELS):
+            tasks = {task for task in tasks if not task.done()}
+            for task in tasks:
+                task.cancel()
+            await settle()
+            tasks |= asyncio.all_tasks() - self._others - ({current} if current else set())
+            if all(task.done() for task in tasks):
+                break
+        else:
+            raise AssertionError(f"these do not end: {tasks}")
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()
+        await settle()
+        self._disk.revive()
+
+
+def record(durably: Durably, event_type: str = "*") -> list[Any]:
+    """The events of a Durably from now on, in the order in which they are told."""
+    told: list[Any] = []
+    durably.on(event_type, told.append)
+    return told
+
+
+def types(told: Iterable[events.Event]) -> list[str]:
+    return [event.type for event in told]
+
+
+def steps_told(told: Iterable[Any], event_type: str) -> list[str]:
+    return [event.step for event in told if event.type == event_type]
+
+
+async def only_run(durably: Durably) -> Run:
+    (run,) = await durably.list_runs()
+    return run
+
+
+@dataclass
+class OpenStore:
+    """The store of one owner, without a worker, for the rules that the store itself keeps."""
+
+    database: Database
+    store: Store
+    clock: FakeClock
+    disk: MemoryDisk
+
+    def trigger(self, job: str = "job", key: str | None = None, **arguments: object) -> Run:
+        run, _ = self.store.create_run(job, encode(arguments), key, self.clock.now())
+        return run
+
+    def claim(self, owner: str = "owner", *jobs: str) -> Claim:
+        claim = self.store.claim(jobs or ("job",), owner, self.clock.now())
+        assert claim is not None, "there is nothing to claim"
+        return claim
+
+    def row(self, run_id: str) -> Run:
+        run = self.store.get_run(run_id)
+        assert run is not None
+        return run
+
+
+@asynccontextmanager
+async def open_store() -> AsyncIterator[OpenStore]:
+    clock, disk = FakeClock(), MemoryDisk()
+    database = Database("test", MemoryMirror("test", disk), clock)
+    await database.open()
+    try:
+        yield OpenStore(database, Store(database), clock, disk)
+    finally:
+        await database.close()

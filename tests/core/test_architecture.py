@@ -1,0 +1,186 @@
+"""The rules of the house that a machine can check: layers, time, SQL, sizes, and no browser."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import durably
+
+SOURCE = Path(durably.__file__).parent
+
+LAYERS: list[set[str]] = [
+    # Top to bottom: a module imports only from layers below its own, but for what is listed in
+    # LATE, which is imported inside a function.
+    {"app"},
+    {"waiting"},
+    {"leader"},
+    {"worker"},
+    {"heartbeat", "executor"},
+    {"step"},
+    {"execution"},
+    {"term"},
+    {"store"},
+    {"database"},
+    {"browser", "testing"},
+    {"local"},
+    {"events", "jobs", "ports"},
+    {"annotations"},
+    {"codec"},
+    {"standard", "failure"},
+    {"objects"},
+    {"clock"},
+    {"model"},
+    {"errors"},
+]
+LATE = {("app", "browser"), ("app", "local")}
+TYPES_ONLY = {("jobs", "step"), ("errors", "model")}
+"""Upward imports that exist for a type checker alone."""
+
+SLEEPS = {"testing": {"sleep"}}  # `settle` gives turns of the event loop, and no time.
+MOST_LINES = 400
+
+MODULES = sorted(SOURCE.glob("*.py"))
+SQL_WORDS = ("select ", "insert into ", "update ", "delete from ", "create table ", "pragma ")
+
+
+def layer_of(module: str) -> int:
+    (layer,) = (number for number, names in enumerate(LAYERS) if module in names)
+    return layer
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
+    """The modules of this package that a file imports, and whether for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for_types.update(inner for part in node.body for inner in ast.walk(part))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            for name in names:
+                yield str(name).split(".")[0], node in for_types
+
+
+def calls_of(path: Path) -> Iterator[tuple[str, str]]:
+    """The calls of a function in a module, as ``("time", "monotonic")``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield node.value.id, node.attr
+
+
+def test_every_module_has_a_layer() -> None:
+    known = set().union(*LAYERS) - {"browser"}
+
+    assert {path.stem for path in MODULES} - {"__init__"} == known
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_point_down_the_layers(path: Path) -> None:
+    if path.stem == "__init__":
+        return  # It re-exports from everywhere.
+    upward = {
+        (path.stem, imported)
+        for imported, for_types in imports_of(path)
+        if layer_of(imported) <= layer_of(path.stem)
+        and not (for_types and (path.stem, imported) in TYPES_ONLY)
+    }
+
+    assert upward - LATE == set()
+
+
+def test_init_only_re_exports() -> None:
+    tree = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
+    others = [
+        node
+        for node in tree.body
+        if not isinstance(node, ast.ImportFrom | ast.Expr)
+        and not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+    ]
+
+    assert others == []
+    assert durably.__all__ == sorted(durably.__all__)
+    assert all(hasattr(durably, name) for name in durably.__all__)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_only_the_clock_reads_time_or_sleeps(path: Path) -> None:
+    if path.stem == "clock":
+        return
+    found = {
+        f"{module}.{name}"
+        for module, name in calls_of(path)
+        if (module == "time" and name not in ("fromisoformat", "min", "max"))
+        or (module == "asyncio" and name in {"sleep", "timeout", "wait_for"})
+        or (module == "datetime" and name in {"now", "utcnow", "today"})
+        if name not in SLEEPS.get(path.stem, ())
+    }
+
+    assert found == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_only_the_store_and_the_database_contain_sql(path: Path) -> None:
+    if path.stem in ("store", "database"):
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    texts = [
+        node.value.strip().lower()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+    assert [text for text in texts if text.startswith(SQL_WORDS)] == []
+    assert "sqlite3" not in {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize(
+    "path", sorted({*SOURCE.rglob("*.py"), *SOURCE.rglob("*.sql")}), ids=lambda path: path.stem
+)
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_engine_imports_nothing_of_a_browser(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    absolute = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [str(node.module)]
+            if isinstance(node, ast.ImportFrom) and node.level == 0
+            else []
+        )
+    }
+
+    assert absolute & {"js", "pyodide", "pyodide_js"} == set()
+
+
+@pytest.mark.cpython_only
+def test_every_core_module_can_be_imported_without_a_browser_and_without_extras() -> None:
+    names = ["durably", *(f"durably.{path.stem}" for path in MODULES if path.stem != "__init__")]
+    code = (
+        "import importlib, sys\n"
+        "for name in ('js', 'pyodide', 'pyodide_js', 'pydantic', 'msgspec'):\n"
+        "    sys.modules[name] = None\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+        "print(sorted(name for name in sys.modules if name.startswith('durably.browser')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -1,0 +1,31 @@
+"""Opens a database and says what it found; for databases that were tampered with."""
+
+from kit import option, tell, tell_event
+
+from durably import Durably, Step, database, job
+
+
+@job
+async def fill(step: Step, count: int) -> int:
+    for number in range(count):
+        await step.run("fill", bytes, 2000, key=number)
+    return count
+
+
+async def main() -> None:
+    # A version of the library that is yet to come.
+    database.SCHEMA_VERSION = int(option("schema", "1"))
+    durably = Durably(
+        option("database", "test"),
+        jobs=[fill],
+        when_refused=option("when_refused", "error"),
+    )
+    durably.on("*", tell_event)
+    async with durably:
+        count = int(option("count", "0"))
+        if count:
+            run = await durably.trigger(fill(count))
+            await run.result()
+        runs = await durably.list_runs()
+        steps = [len(await durably.get_steps(run.id)) for run in runs]
+        tell("opened", runs=len(runs), steps=steps)

@@ -1,0 +1,32 @@
+/**
+ * Load Pyodide and durably, and run one program to its end.
+ * @param {Record<string, string>} options `program`, and whatever the program reads
+ * @param {(line: unknown) => void} say receives what the program says
+ * @returns {Promise<(what: string) => void>} asks the program for something
+ */
+export async function runProgram(options, say) {
+  const { loadPyodide } = await import("/pyodide/pyodide.mjs");
+  const pyodide = await loadPyodide();
+  if (options.registered) {
+    const mirror = await import("/js/mirror.js"), tabs = await import("/js/tabs.js");
+    pyodide.registerJsModule("durably_js", { mirror, tabs });
+  }
+  await pyodide.loadPackage("micropip", { messageCallback: () => {} });
+  const wheel = `${location.origin}/site/wheels/durably-0.1.0-py3-none-any.whl`;
+  await pyodide.pyimport("micropip").install(wheel);
+  const folder = options.folder ?? "/pages/programs";
+  const files = ["world", "kit", "jobs"].map((name) => `/pages/programs/${name}.py`);
+  for (const url of [...files, `${folder}/${options.program}.py`]) {
+    const source = await (await fetch(url)).text();
+    pyodide.FS.writeFile(`/home/pyodide/${url.split("/").at(-1)}`, source);
+  }
+  const questions = [];
+  pyodide.registerJsModule("host", {
+    options,
+    say: (text) => say(JSON.parse(text)),
+    onAsk: (listener) => questions.push(listener.copy()),
+  });
+  void pyodide.runPythonAsync(`import ${options.program} as program\nawait program.main()`)
+    .catch((error) => say({ kind: "crash", text: String(error) }));
+  return (what) => questions.forEach((listener) => listener(what));
+}

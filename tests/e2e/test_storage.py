@@ -1,0 +1,207 @@
+"""What IndexedDB holds: folded while a run is busy, refused when it was tampered with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.chromium import Chromium
+from tests.e2e.conftest import OpenChromium
+from tests.e2e.host import Host
+from tests.server import EffectServer
+
+# Runs `body` with the log and the chunks of the database "test" open for writing, from a page that
+# has no durably in it, and returns its result once the transaction is complete.
+IN_STORES = """
+([body, argument]) => new Promise((resolve, reject) => {
+  const opening = indexedDB.open("durably:test");
+  opening.onerror = () => reject(opening.error);
+  opening.onsuccess = () => {
+    const db = opening.result;
+    const transaction = db.transaction(["log", "chunks"], "readwrite");
+    let answer = null;
+    const work = new Function("log", "chunks", "argument", "answer", body);
+    work(transaction.objectStore("log"), transaction.objectStore("chunks"), argument,
+      (value) => { answer = value; });
+    transaction.oncomplete = () => { db.close(); resolve(answer); };
+    transaction.onabort = () => reject(transaction.error);
+  };
+})
+"""
+
+KEYS = """
+  log.getAllKeys().onsuccess = (log) => {
+    chunks.getAllKeys().onsuccess = (chunks) => {
+      answer({ log: log.target.result, chunks: chunks.target.result });
+    };
+  };
+"""
+
+# A number for each record that changes with any of its bytes.
+SUMS = """
+  log.getAllKeys().onsuccess = (keys) => log.getAll().onsuccess = (values) => {
+    const mix = (sum, byte) => (sum * 31 + byte) % 1e9;
+    const sums = values.target.result.map((buffer) => new Uint8Array(buffer).reduce(mix, 7));
+    answer(keys.target.result.map((key, i) => [key.join("."), sums[i]]));
+  };
+"""
+
+ALTER_PAGE = """
+  log.get(argument).onsuccess = ({ target }) => {
+    new Uint8Array(target.result)[5000] ^= 1;
+    log.put(target.result, argument);
+  };
+"""
+
+DELETE_RECORD = "log.delete(argument);"
+
+TEAR_LAST_RECORD = """
+  log.openCursor(null, "prev").onsuccess = ({ target }) => {
+    target.result.update(target.result.value.slice(0, 3000));
+  };
+"""
+
+DELETE_CHUNK = """
+  chunks.openKeyCursor(argument).onsuccess = ({ target }) => chunks.delete(target.result.key);
+"""
+
+
+@pytest.fixture
+def host(chromium: Chromium, server: EffectServer) -> Host:
+    return Host(chromium.page, server.url)
+
+
+@pytest.fixture
+def outsider(chromium: Chromium, host: Host, server: EffectServer) -> Page:
+    """A page of the same origin without durably, behind the host's."""
+    page = chromium.new_page(server.url + "/pages/blank.html")
+    chromium.show(host.page)
+    return page
+
+
+def in_stores(page: Page, body: str, argument: object = None) -> Any:
+    return page.evaluate(IN_STORES, [body, argument])
+
+
+def fill(host: Host, count: int) -> None:
+    """Store a run of so many steps, and leave the page, so that nothing is open any more."""
+    host.open(program="storage", count=count).wait_for("opened")
+    host.page.goto("about:blank")
+
+
+def test_long_run_is_folded_into_chunks_and_its_log_is_trimmed(host: Host, outsider: Page) -> None:
+    host.open(program="storage", count=600).wait_for("opened")
+    outsider.wait_for_function(
+        f"""async () => {{
+          const keys = await ({IN_STORES})([{json.dumps(KEYS)}, null]);
+          return keys.chunks.length > 0 && keys.log.length < 500;
+        }}""",
+        timeout=20_000,
+        polling=100,
+    )
+
+    opened = host.reload().wait_for("opened")
+
+    assert opened["steps"] == [600, 600]
+
+
+def test_busy_run_that_is_folded_and_killed_goes_on_with_at_most_one_repeat(
+    open_chromium: OpenChromium, server: EffectServer
+) -> None:
+    count, marks = 1200, 24
+    browser = open_chromium()
+    for mark in (7, 15, 20):
+        Host(browser.page, server.url).open(job="many_steps", count=count)
+        server.wait_for("mark", mark)
+        browser.kill()
+        browser = open_chromium()
+    host = Host(browser.page, server.url).open(job="many_steps", count=count)
+
+    assert host.result() == count
+    assert len(server.effects("end")) == 1
+    assert marks <= len(server.effects("mark")) <= marks + 3
+
+
+@pytest.mark.parametrize(
+    ("damage", "argument", "complaint"),
+    [
+        (ALTER_PAGE, [1, 3], "record 1.3 was altered"),
+        (DELETE_RECORD, [1, 3], "record 1.3 is missing"),
+        (DELETE_RECORD, [1, 0], "record 1.0 is missing"),
+        (TEAR_LAST_RECORD, None, "was altered"),
+    ],
+    ids=["page altered", "page removed", "head removed", "torn"],
+)
+def test_damaged_log_is_refused_and_never_overwritten(
+    host: Host, outsider: Page, damage: str, argument: object, complaint: str
+) -> None:
+    fill(host, 10)
+    in_stores(outsider, damage, argument)
+    before = dict(in_stores(outsider, SUMS))
+
+    text = host.open(program="storage").wait_for_crash()
+
+    after = dict(in_stores(outsider, SUMS))
+    assert "DamagedDatabase" in text
+    assert complaint in text
+    assert "Nothing was overwritten" in text
+    assert {key: after.get(key) for key in before} == before
+
+
+def test_missing_chunk_is_refused_and_never_overwritten(host: Host, outsider: Page) -> None:
+    host.open(program="storage", count=300).wait_for("opened")
+    outsider.wait_for_function(
+        f"async () => (await ({IN_STORES})([{json.dumps(KEYS)}, null])).log.length < 250",
+        timeout=20_000,
+        polling=100,
+    )
+    host.page.goto("about:blank")
+    in_stores(outsider, DELETE_CHUNK)
+    before = in_stores(outsider, KEYS)["chunks"]
+
+    text = host.open(program="storage").wait_for_crash()
+
+    assert "DamagedDatabase" in text
+    assert "chunk 0 is missing" in text
+    assert in_stores(outsider, KEYS)["chunks"] == before
+
+
+def test_newer_schema_is_refused_and_never_overwritten(host: Host, outsider: Page) -> None:
+    host.open(program="storage", count=3, schema=99).wait_for("opened")
+    host.page.goto("about:blank")
+    before = dict(in_stores(outsider, SUMS))
+
+    text = host.open(program="storage").wait_for_crash()
+
+    after = dict(in_stores(outsider, SUMS))
+    assert "NewerSchema" in text
+    assert "schema 99" in text
+    assert {key: after.get(key) for key in before} == before
+
+
+@pytest.fixture
+def without_storage(open_chromium: OpenChromium, profile: Path, server: EffectServer) -> Host:
+    """A page in a browser whose user has blocked site data, where IndexedDB is refused."""
+    preferences = profile / "Default" / "Preferences"
+    preferences.parent.mkdir(parents=True)
+    blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    preferences.write_text(json.dumps(blocked))
+    return Host(open_chromium().page, server.url)
+
+
+def test_refused_storage_is_a_clear_error(without_storage: Host) -> None:
+    text = without_storage.open(program="storage").wait_for_crash()
+
+    assert "StorageRefused" in text
+    assert 'when_refused="memory"' in text
+
+
+def test_refused_storage_runs_in_memory_where_that_was_asked_for(without_storage: Host) -> None:
+    without_storage.open(program="storage", count=5, when_refused="memory")
+
+    assert without_storage.wait_for("opened")["steps"] == [5]
+    assert len(without_storage.events("storage:memory")) == 1
