@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar, cast
 
+from .emitter import Emitter, ErrorHandler, Listener
 from .errors import (
     InvalidOption,
     JobNotRegistered,
@@ -20,7 +21,7 @@ from .errors import (
     RunWasCancelled,
     UnreadableValue,
 )
-from .events import Emitter, ErrorHandler, Event, Listener, RunCancel, RunTrigger
+from .events import Event, RunCancel, RunTrigger
 from .jobs import AnyJob, Call, registry
 from .leader import Leader
 from .model import Disposition, Durability, ErrorInfo, Run, RunStatus, StepRecord

@@ -6,7 +6,8 @@ Plain JSON values are stored as they are. Everything else becomes an object with
     {"$type": "shop.models:Order", "value": {"id": 7, "lines": {"$type": "tuple", "value": []}}}
 
 A tag is the name of one of Python's own types (``standard``) or, with a colon, the path of a class
-of the user's (``objects``). A dict that cannot be a JSON object as it is becomes tagged pairs.
+of the user's (``objects``). A dict that cannot be a JSON object as it is becomes tagged pairs. Both
+modules are imported when the first value needs them: most programs store plain JSON.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from reprlib import repr as short_repr
 from typing import Any
 
 from .errors import UnreadableValue, UnstorableValue
-from .objects import Refused, class_tag, find_class, put_together, take_apart
-from .standard import PARTS, RESTORE, escaped
 
 MAX_DEPTH = 100
 """How deep values may nest. One level takes up to five Python calls, of a thousand that there are,
@@ -83,7 +82,8 @@ def _write(value: object, root: str, atoms: Kinds) -> str:
     encoder = _Encoder(atoms)
     try:
         text = _WRITER.encode(encoder.visit(root, value))
-    except Refused as refused:
+    except UnstorableValue as refused:
+        # Whoever refused the value did not know where it is.
         found, advice = refused.found, refused.advice
         raise UnstorableValue(encoder.path(), found, advice) from refused.__cause__
     if not text.isascii():
@@ -136,7 +136,7 @@ class _Encoder:
             return self._pairs(value)
         changed = None
         for key, item in value.items():
-            if type(key) is not str or (careful and escaped(key)):
+            if type(key) is not str or (careful and _is_no_text(key)):
                 return self._pairs(value)
             if type(item) in atoms:
                 continue
@@ -172,11 +172,14 @@ class _Encoder:
     def _tagged(self, kind: type, value: Any) -> object:
         if kind is set or kind is frozenset:
             return self._members(kind, value)
+        from .objects import take_apart
+        from .standard import PARTS
+
         # By name, because a value that is no Decimal has to pass without importing decimal.
         write = PARTS.get((kind.__module__, kind.__name__))
         parts = write(value) if write else take_apart(value)
         if parts is None and write is None:
-            raise Refused(kind.__qualname__, _advice(value))
+            raise UnstorableValue("", kind.__qualname__, _advice(value))
         if parts is None:
             return value
         tagged: dict[str, object] = {TAG: kind.__name__ if write else self._class_tag(kind)}
@@ -185,27 +188,34 @@ class _Encoder:
         return tagged
 
     def _class_tag(self, kind: type) -> str:
+        from .objects import class_tag
+
         tag = self._class_tags.get(kind)
         if tag is None:
             tag = self._class_tags[kind] = class_tag(kind)
         return tag
 
-    def _too_deep(self) -> Refused:
+    def _too_deep(self) -> UnstorableValue:
         """What is wrong; cuts the trail to where it is wrong."""
         seen = set()
         for depth, (_, value) in enumerate(self._trail):
             if id(value) in seen:
                 del self._trail[depth + 1 :]
-                return Refused("a circular reference", "Store the other object's id instead.")
+                advice = "Store the other object's id instead."
+                return UnstorableValue("", "a circular reference", advice)
             seen.add(id(value))
         del self._trail[5:]
-        return Refused(f"a value nested more than {MAX_DEPTH} deep", "Store it as a flat list.")
+        found = f"a value nested more than {MAX_DEPTH} deep"
+        return UnstorableValue("", found, "Store it as a flat list.")
 
 
 def _restore(found: dict[str, Any]) -> object:
     """The value that a JSON object stands for; called by ``json``, innermost object first."""
     if TAG not in found:
         return found
+    from .objects import find_class, put_together
+    from .standard import RESTORE
+
     tag = found.pop(TAG)
     try:
         value = found.pop("value")
@@ -216,6 +226,12 @@ def _restore(found: dict[str, Any]) -> object:
     except Exception as error:
         # Whatever a damaged value or a changed class makes a constructor raise.
         raise UnreadableValue(str(tag), f"{type(error).__name__}: {error}") from error
+
+
+def _is_no_text(key: str) -> bool:
+    from .standard import escaped
+
+    return escaped(key) is not None
 
 
 _PLAIN_READER = json.JSONDecoder()

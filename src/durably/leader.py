@@ -13,18 +13,11 @@ import os
 from collections.abc import Callable, Mapping
 
 from .database import Database
+from .emitter import Emitter
 from .errors import NotOpen, StopSignal, StorageError, StorageFenced, StorageLost, StorageRefused
-from .events import (
-    Emitter,
-    StorageFullEvent,
-    StorageLostEvent,
-    StorageMemory,
-    TabFollower,
-    TabLeader,
-)
+from .events import StorageFullEvent, StorageLostEvent, StorageMemory, TabFollower, TabLeader
 from .heartbeat import Heartbeat
 from .jobs import AnyJob
-from .local import VolatileMirror
 from .ports import Environment, Mirror, Unsubscribe
 from .store import Store
 from .term import Options, Term
@@ -207,6 +200,8 @@ class Leader:
                     raise
                 refusal = error
         logging.getLogger("durably").warning("%s Running in memory, as asked.", refusal)
+        from .local import VolatileMirror
+
         database = await self._open(VolatileMirror())
         self._events.emit(StorageMemory(reason=str(refusal)))
         return database

@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import UnreadableValue
+from .errors import UnreadableValue, UnstorableValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,24 +22,16 @@ if TYPE_CHECKING:
 SUPPORTED = "an Enum, a dataclass, a pydantic model or a msgspec Struct"
 
 
-class Refused(Exception):
-    """What cannot be stored and what to do about it; the codec adds the path."""
-
-    def __init__(self, found: str, advice: str) -> None:
-        super().__init__(f"{found} cannot be stored. {advice}")
-        self.found = found
-        self.advice = advice
-
-
 def class_tag(kind: type) -> str:
-    """``module:qualname``. Raises Refused unless it leads back to ``kind`` in a later process."""
+    """``module:qualname``. Raises UnstorableValue unless it leads back to ``kind`` later on."""
     tag = f"{kind.__module__}:{kind.__qualname__}"
     try:
         is_found = find_class(tag) is kind
     except UnreadableValue:
         is_found = False
     if not is_found:
-        raise Refused(
+        raise UnstorableValue(
+            "",
             f"{kind.__qualname__} (not to be found as {tag})",
             "Define the class at module level, under its own name.",
         )
@@ -75,11 +67,13 @@ def take_apart(value: object) -> dict[str, object] | None:
             return _model_parts(value)
         if _is_struct(kind):
             return {"value": _set_attributes(value, kind.__struct_fields__)}
-    except Refused:
+    except UnstorableValue:
         raise
     except Exception as error:
         # A property or a descriptor of the user's that raises.
-        raise Refused(kind.__qualname__, f"Reading its fields raised {error!r}.") from error
+        raise UnstorableValue(
+            "", kind.__qualname__, f"Reading its fields raised {error!r}."
+        ) from error
     return None
 
 
@@ -111,7 +105,7 @@ def _member_key(member: Enum) -> str | int:
         return key
     if isinstance(member, Flag):
         return int(member._value_)
-    raise Refused(repr(member), "It is not a member of its own Enum.")
+    raise UnstorableValue("", repr(member), "It is not a member of its own Enum.")
 
 
 def _member(kind: type[Enum], key: str | int) -> Enum:
@@ -130,7 +124,8 @@ def _dataclass_fields(value: Any) -> dict[str, object]:
     for name in getattr(value, "__dict__", {}).keys() - set(names):
         # Both come back by themselves: typing sets __orig_class__, the other is computed anew.
         if name != "__orig_class__" and not isinstance(getattr(kind, name, None), cached_property):
-            raise Refused(
+            raise UnstorableValue(
+                "",
                 f"the attribute {name!r} of {kind.__qualname__}",
                 "Declare it: field(init=False, repr=False, compare=False).",
             )
@@ -138,7 +133,7 @@ def _dataclass_fields(value: Any) -> dict[str, object]:
         object.__new__(kind)
     except TypeError as error:
         # A dataclass that is also a dict, an exception and so on: more than its fields.
-        raise Refused(kind.__qualname__, "Derive it from no built-in class.") from error
+        raise UnstorableValue("", kind.__qualname__, "Derive it from no built-in class.") from error
     return _set_attributes(value, names)
 
 

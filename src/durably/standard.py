@@ -9,7 +9,7 @@ from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from .objects import Refused
+from .errors import UnstorableValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,14 +55,14 @@ def _moment(value: datetime | time) -> dict[str, object]:
         name, offset = zone.tzname(None), zone.utcoffset(None)
         if offset.microseconds:
             # ``fromisoformat`` takes some of these for UTC (seen in Python 3.11 to 3.14).
-            raise Refused(f"the time zone {name}", "Use an offset of whole seconds.")
+            raise UnstorableValue("", f"the time zone {name}", "Use an offset of whole seconds.")
         if name != timezone(offset).tzname(None):
             parts["zone_name"] = name
     else:
         zoneinfo = sys.modules.get("zoneinfo")
         if zoneinfo is None or type(zone) is not zoneinfo.ZoneInfo or zone.key is None:
             advice = "Use datetime.timezone, or a zoneinfo.ZoneInfo with a key."
-            raise Refused(f"the time zone {type(zone).__qualname__}", advice)
+            raise UnstorableValue("", f"the time zone {type(zone).__qualname__}", advice)
         parts["zone"] = zone.key
     return parts
 

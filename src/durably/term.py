@@ -8,8 +8,9 @@ from typing import Literal, get_args
 
 from .clock import Clock, seconds
 from .database import Database
+from .emitter import Emitter
 from .errors import InvalidOption
-from .events import Emitter, Event
+from .events import Event
 from .model import Durability
 from .ports import Visibility
 from .store import Store

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from .clock import wait
+from .emitter import Emitter
 from .errors import RunNotFound, StorageError
-from .events import Emitter, Event, RunCancel, RunComplete, RunFail
+from .events import Event, RunCancel, RunComplete, RunFail
 from .leader import Leader
 from .model import Run
 

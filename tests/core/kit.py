@@ -155,6 +155,16 @@ class Life:
         self._disk.revive()
 
 
+async def interrupted(tab: Tab, durable: Job[[], object], gate: Gate) -> str:
+    """Run a job until it stands at the gate, and kill its tab; the answer is the run's id."""
+    async with tab.life(durable) as life:
+        handle = await life.durably.trigger(durable())
+        await gate.entered.wait()
+        await life.kill()
+    gate.open()
+    return handle.id
+
+
 def record(durably: Durably, event_type: str = "*") -> list[Any]:
     """The events of a Durably from now on, in the order in which they are told."""
     told: list[Any] = []

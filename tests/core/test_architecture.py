@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"database"},
     {"browser", "testing"},
     {"local"},
+    {"emitter"},
     {"events", "jobs", "ports"},
     {"annotations"},
     {"codec"},

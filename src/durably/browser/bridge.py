@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import js
@@ -18,19 +19,19 @@ from pyodide.code import run_js
 from pyodide.ffi import JsException, to_js
 
 REGISTERED = "durably_js"
+MODULES = ("mirror", "tabs")
 
-_loaded: dict[str, Any] = {}  # modules are loaded once for each page, as `import` does
+_loaded: list[Any] = []  # loaded once for each page, as `import` does
 
 
-async def load(module: str) -> Any:
-    """The exports of ``js/<module>.js``. Raises RuntimeError where the page allows no way to it."""
-    if module not in _loaded:
-        registered = _registered()
-        if registered is not None:
-            _loaded[module] = getattr(registered, module)
-        else:
-            _loaded[module] = await _import_from_blob(module)
-    return _loaded[module]
+async def modules() -> Any:
+    """The exports of ``js/mirror.js`` and ``js/tabs.js``, as ``mirror`` and ``tabs``.
+
+    Raises RuntimeError where the page allows no way to them.
+    """
+    if not _loaded:
+        _loaded.append(_registered() or await _import_from_blobs())
+    return _loaded[0]
 
 
 def _registered() -> Any:
@@ -40,17 +41,26 @@ def _registered() -> Any:
         return None
 
 
-async def _import_from_blob(module: str) -> Any:
-    source = (Path(__file__).parent / "js" / f"{module}.js").read_text(encoding="utf-8")
-    blob = js.Blob.new(to_js([source]), js.Object.fromEntries(to_js([["type", "text/javascript"]])))
-    url = js.URL.createObjectURL(blob)
+async def _import_from_blobs() -> Any:
+    urls = [_blob_url(Path(__file__).parent / "js" / f"{name}.js") for name in MODULES]
     try:
-        return await run_js("(url) => import(url)")(url)
+        # Together, because each crossing and each wait costs the start of a page milliseconds.
+        load = run_js("async (urls) => Promise.all(urls.map((url) => import(url)))")
+        mirror, tabs = await load(to_js(urls))
     except JsException as error:
         raise RuntimeError(
-            f"This page does not let durably import {module}.js from its wheel: {error}. Where a "
+            f"This page does not let durably import the JavaScript of its wheel: {error}. Where a "
             "Content-Security-Policy forbids it, serve durably/browser/js from your own site and "
             f'call pyodide.registerJsModule("{REGISTERED}", {{ mirror, tabs }}) first.'
         ) from error
     finally:
-        js.URL.revokeObjectURL(url)
+        for url in urls:
+            js.URL.revokeObjectURL(url)
+    return SimpleNamespace(mirror=mirror, tabs=tabs)
+
+
+def _blob_url(path: Path) -> str:
+    parts = to_js([path.read_text(encoding="utf-8")])
+    options = js.Object.fromEntries(to_js([["type", "text/javascript"]]))
+    url: str = js.URL.createObjectURL(js.Blob.new(parts, options))
+    return url

@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..model import Durability
 from ..ports import Landed
-from .bridge import load
+from .bridge import modules
 
 _lives = itertools.count(1)  # no two lives in one page share a file
 
@@ -38,7 +38,7 @@ class IndexedDBMirror:
         self._settled_proxy = create_proxy(self._settled)
 
     async def take_over(self) -> str:
-        module = await load("mirror")
+        module = (await modules()).mirror
         self._mirror = module.Mirror.new(pyodide_js.FS, self._name, self._path, self._settled_proxy)
         status: str = await self._mirror.takeOver()
         if status != "ok":

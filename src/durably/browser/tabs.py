@@ -10,7 +10,7 @@ from pyodide.ffi import JsException, create_proxy
 
 from ..errors import StorageRefused
 from ..ports import Unsubscribe
-from .bridge import load
+from .bridge import modules
 
 
 class TabLeadership:
@@ -29,7 +29,7 @@ class TabLeadership:
         self._lost_proxy: Any = None
 
     async def acquire(self, on_wait: Callable[[], None]) -> None:
-        module = await load("tabs")
+        module = (await modules()).tabs
         if not module.TabLock.isAvailable:
             raise StorageRefused(
                 self._name, "this page has no Web Locks; they need https or localhost"

@@ -1,0 +1,134 @@
+"""Tells what happened, in the order of the writes and only after they are durable.
+
+A write that ends in an event *stages* the event under the number of its commit; the database says
+when that commit is durable, and only then is the event delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from weakref import finalize
+
+from .clock import Clock
+from .errors import EventsOverflow
+from .events import Event
+
+EVENT_QUEUE_LIMIT = 10_000
+"""Events kept for one reader of ``events()`` that does not keep up."""
+
+Listener = Callable[[Event], object]
+ErrorHandler = Callable[[Exception, Event], object]
+
+
+class Emitter:
+    """Delivers events to listeners, staged ones only when their commit is durable."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sequence = 0
+        self._durable = 0
+        self._staged: deque[tuple[int, Event]] = deque()
+        self._listeners: dict[str, list[Listener]] = {}
+        self._error_handlers: list[ErrorHandler] = []
+        self._is_delivering = False
+
+    def on(self, event_type: str, listener: Listener) -> Callable[[], None]:
+        listeners = self._listeners.setdefault(event_type, [])
+        listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in listeners:
+                listeners.remove(listener)
+
+        return unsubscribe
+
+    def on_error(self, handler: ErrorHandler) -> None:
+        self._error_handlers.append(handler)
+
+    def stage(self, event: Event, commit: int) -> None:
+        """Deliver ``event`` once ``commit`` is durable, after every event staged before it."""
+        self._staged.append((commit, event))
+        self._deliver_ready()
+
+    def emit(self, event: Event) -> None:
+        """Deliver ``event``, which no write stands behind, after every event staged before it."""
+        self.stage(event, 0)
+
+    def emit_now(self, event: Event) -> None:
+        """Deliver ``event`` past the staged ones: it says why they have to wait."""
+        self._staged.appendleft((0, event))
+        self._deliver_ready()
+
+    def durable_up_to(self, commit: int) -> None:
+        """Every commit up to this number is durable: deliver what was staged under them."""
+        self._durable = max(self._durable, commit)
+        self._deliver_ready()
+
+    def drop_staged(self) -> None:
+        """Forget the events of writes that will never be durable from here."""
+        self._staged.clear()
+        self._durable = 0
+
+    def stream(self, run_id: str | None) -> AsyncIterator[Event]:
+        queue: asyncio.Queue[Event] = asyncio.Queue(EVENT_QUEUE_LIMIT)
+        overflowed = False
+
+        def receive(event: Event) -> None:
+            nonlocal overflowed
+            if run_id is not None and getattr(event, "run_id", None) != run_id:
+                return
+            try:
+                queue.put_nowait(event)
+            except asyncio.QueueFull:
+                overflowed = True
+
+        async def read() -> AsyncIterator[Event]:
+            while True:
+                if overflowed and queue.empty():
+                    raise EventsOverflow(EVENT_QUEUE_LIMIT)
+                yield await queue.get()
+
+        # Subscribed before the first read, so that nothing is missed in between; a `finally` in
+        # the reader would not run where nobody ever reads.
+        reader = read()
+        finalize(reader, self.on("*", receive))
+        return reader
+
+    def _deliver_ready(self) -> None:
+        if self._is_delivering:
+            return  # A listener caused this event: every listener gets the one before it first.
+        self._is_delivering = True
+        try:
+            while self._staged and self._staged[0][0] <= self._durable:
+                self._deliver(self._staged.popleft()[1])
+        finally:
+            self._is_delivering = False
+
+    def _deliver(self, event: Event) -> None:
+        self._sequence += 1
+        # The only writes to a frozen event: its place in the order is known at delivery, not when
+        # the write that it tells of is made.
+        object.__setattr__(event, "sequence", self._sequence)
+        object.__setattr__(event, "at", self._clock.now())
+        for listener in (
+            *self._listeners.get(event.type, ()),
+            *self._listeners.get("*", ()),
+        ):
+            try:
+                listener(event)
+            except Exception as error:
+                self._report(error, event)
+
+    def _report(self, error: Exception, event: Event) -> None:
+        if not self._error_handlers:
+            logging.getLogger("durably").error(
+                "A listener for %s failed.", event.type, exc_info=error
+            )
+        for handler in self._error_handlers:
+            try:
+                handler(error, event)
+            except Exception as second:
+                logging.getLogger("durably").error("An error handler failed.", exc_info=second)

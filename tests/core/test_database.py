@@ -1,0 +1,386 @@
+"""What cannot be read is left as it is; flushing; and the plans of the hot queries."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from durably import (
+    DamagedDatabase,
+    Durably,
+    NewerSchema,
+    Step,
+    StorageFull,
+    StorageRefused,
+    job,
+)
+from durably.clock import SystemClock
+from durably.database import Database
+from durably.local import FileMirror, local_environment
+from durably.testing import FakeClock, MemoryDisk, MemoryMirror, settle
+from tests.core.kit import OpenStore, Tab, record, steps_told
+
+
+@job
+async def idle(step: Step) -> str:
+    return "done"
+
+
+# What cannot be read is left as it is
+
+
+async def stored(tab: Tab) -> bytes:
+    async with tab.durably(idle) as durably:
+        await (await durably.trigger(idle())).result()
+    return tab.disk.image
+
+
+async def test_garbage_is_refused_and_left_as_it_is(tab: Tab) -> None:
+    tab.disk.image = b"not a database" * 100
+
+    with pytest.raises(DamagedDatabase, match="Nothing was overwritten"):
+        await tab.durably(idle).__aenter__()
+    assert tab.disk.image == b"not a database" * 100
+
+
+async def test_damaged_header_is_refused_and_left_as_it_is(tab: Tab) -> None:
+    image = await stored(tab)
+    damaged = image[:16] + b"\xff" * 84 + image[100:]
+    tab.disk.image = damaged
+
+    with pytest.raises(DamagedDatabase):
+        await tab.durably(idle).__aenter__()
+    assert tab.disk.image == damaged
+
+
+async def test_half_a_database_is_refused_and_left_as_it_is(tab: Tab) -> None:
+    half = (await stored(tab))[: 4096 + 100]
+    tab.disk.image = half
+
+    with pytest.raises(DamagedDatabase):
+        await tab.durably(idle).__aenter__()
+    assert tab.disk.image == half
+
+
+def changed(tmp_path: Path, image: bytes, *statements: str) -> bytes:
+    path = tmp_path / "changed.sqlite3"
+    path.write_bytes(image)
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+    return path.read_bytes()
+
+
+async def test_newer_schema_is_refused_and_left_as_it_is(tab: Tab, tmp_path: Path) -> None:
+    newer = changed(tmp_path, await stored(tab), "pragma user_version = 999")
+    tab.disk.image = newer
+
+    with pytest.raises(NewerSchema, match="schema 999") as caught:
+        await tab.durably(idle).__aenter__()
+    assert caught.value.found == 999
+    assert tab.disk.image == newer
+
+
+FOREIGN = ["create table customers (id)", "insert into customers values (1)"]
+
+
+@pytest.mark.parametrize("user_version", [0, 1, 999])
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+async def test_database_of_another_program_is_refused_and_left_as_it_is(
+    tmp_path: Path, user_version: int, journal_mode: str
+) -> None:
+    path = tmp_path / "shop.sqlite3"
+    foreign = changed(
+        tmp_path,
+        b"",
+        f"pragma journal_mode = {journal_mode}",
+        *FOREIGN,
+        f"pragma user_version = {user_version}",
+    )
+    path.write_bytes(foreign)
+
+    with pytest.raises(DamagedDatabase, match="another program"):
+        await Durably(
+            "shop", jobs=[idle], environment=local_environment("shop", tmp_path)
+        ).__aenter__()
+    assert path.read_bytes() == foreign
+
+
+async def test_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "shop.sqlite3"
+    path.write_bytes(b"these are my notes" * 100)
+
+    with pytest.raises(DamagedDatabase):
+        await Durably("shop", environment=local_environment("shop", tmp_path)).__aenter__()
+    assert path.read_bytes() == b"these are my notes" * 100
+
+
+async def test_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    async with Durably("shop", environment=local_environment("shop", tmp_path)):
+        pass
+    path = tmp_path / "shop.sqlite3"
+    newer = changed(tmp_path, path.read_bytes(), "pragma user_version = 2")
+    path.write_bytes(newer)
+
+    with pytest.raises(NewerSchema):
+        await Durably("shop", environment=local_environment("shop", tmp_path)).__aenter__()
+    assert path.read_bytes() == newer
+
+
+async def test_folder_in_the_place_of_the_file_is_refused_storage(tmp_path: Path) -> None:
+    (tmp_path / "shop.sqlite3").mkdir()
+
+    with pytest.raises(StorageRefused):
+        await Durably("shop", environment=local_environment("shop", tmp_path)).__aenter__()
+
+
+async def test_file_holds_what_was_stored_for_the_next_life(tmp_path: Path) -> None:
+    async with Durably("shop", jobs=[idle], environment=local_environment("shop", tmp_path)) as one:
+        handle = await one.trigger(idle())
+        await handle.result()
+
+    async with Durably("shop", environment=local_environment("shop", tmp_path / ".")) as two:
+        assert await two.result(handle.id) == "done"
+
+
+@pytest.mark.cpython_only  # In Pyodide the default is the browser's environment.
+async def test_default_environment_is_a_file_in_the_directory(tmp_path: Path) -> None:
+    async with Durably("shop", jobs=[idle], directory=tmp_path / "data") as durably:
+        assert await (await durably.trigger(idle())).result() == "done"
+
+    assert (tmp_path / "data" / "shop.sqlite3").exists()
+
+
+# Flushing
+
+
+async def test_flushes_that_come_while_a_commit_is_under_way_share_the_next(
+    opened: OpenStore,
+) -> None:
+    before = opened.disk.writes
+    opened.trigger()
+    flushes = [asyncio.ensure_future(opened.database.flush())]
+    await asyncio.sleep(0)
+    for _ in range(20):
+        opened.trigger()
+        flushes.append(asyncio.ensure_future(opened.database.flush()))
+    await asyncio.gather(*flushes)
+
+    assert opened.disk.writes - before == 2
+
+
+async def test_flushes_of_one_turn_need_one_commit(opened: OpenStore) -> None:
+    before = opened.disk.writes
+    for _ in range(20):
+        opened.trigger()
+    await asyncio.gather(*(opened.database.flush() for _ in range(20)))
+
+    assert opened.disk.writes - before == 1
+
+
+async def test_flush_with_nothing_new_costs_nothing(opened: OpenStore) -> None:
+    before = opened.disk.writes
+    await opened.database.flush()
+    await opened.database.flush("strict")
+
+    assert opened.disk.writes == before
+
+
+async def test_flush_covers_what_was_written_while_another_was_under_way(opened: OpenStore) -> None:
+    opened.trigger()
+    first = asyncio.ensure_future(opened.database.flush())
+    await asyncio.sleep(0)  # The commit is under way, and does not hold what comes now.
+    late = opened.trigger()
+    await opened.database.flush()
+    await first
+
+    assert late.id.encode() in opened.disk.image
+
+
+async def test_strict_flush_is_not_satisfied_by_a_relaxed_commit(
+    opened: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = []
+    commit = MemoryMirror.commit
+
+    def note(self: MemoryMirror, durability: object, *rest: object) -> object:
+        levels.append(durability)
+        return commit(self, durability, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MemoryMirror, "commit", note)
+    opened.trigger()
+    await asyncio.gather(opened.database.flush("relaxed"), opened.database.flush("strict"))
+
+    assert levels == ["relaxed", "strict"]
+
+
+async def test_strict_step_asks_for_a_strict_commit(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = []
+    commit = MemoryMirror.commit
+
+    def note(self: MemoryMirror, durability: object, *rest: object) -> object:
+        levels.append(durability)
+        return commit(self, durability, *rest)  # type: ignore[arg-type]
+
+    @job
+    async def pay(step: Step) -> None:
+        levels.clear()
+        await step.run("pay", lambda: None, durability="strict")
+        assert levels == ["strict"]
+
+    monkeypatch.setattr(MemoryMirror, "commit", note)
+    async with tab.durably(pay) as durably:
+        await (await durably.trigger(pay())).result()
+
+
+async def test_commit_that_lands_after_the_close_is_told_to_nobody() -> None:
+    told: list[object] = []
+    database = Database("test", MemoryMirror("test", MemoryDisk()), FakeClock())
+    await database.open()
+    database.on_durable = told.append
+    database.on_failure = told.append
+    database.write("insert into runs (id, job, input, created_at) values ('r', 'j', '{}', 0)", {})
+    flushing = asyncio.ensure_future(database.flush())
+    await asyncio.sleep(0)
+    await database.close()
+    await settle()
+
+    assert told == []
+    flushing.cancel()
+    await asyncio.wait([flushing])
+
+
+async def test_waiter_that_is_cancelled_undoes_no_flush(opened: OpenStore) -> None:
+    run = opened.trigger()
+    impatient = asyncio.ensure_future(opened.database.flush())
+    patient = asyncio.ensure_future(opened.database.flush())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await patient
+
+    assert impatient.cancelled()
+    assert run.id.encode() in opened.disk.image
+
+
+async def test_full_storage_fails_a_flush_at_once_when_nobody_wants_to_wait(
+    opened: OpenStore,
+) -> None:
+    opened.trigger()
+    opened.disk.fail(opened.disk.writes + 1, "full")
+    opened.database.stop_waiting()
+
+    with pytest.raises(StorageFull):
+        await opened.database.flush()
+
+
+async def test_transaction_that_fails_leaves_nothing(opened: OpenStore) -> None:
+    def trigger_and_fail() -> None:
+        with opened.database.transaction():
+            opened.trigger()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trigger_and_fail()
+    assert opened.store.list_runs((), (), 10, 0) == []
+
+
+async def test_checkpoint_is_one_durable_commit(tab: Tab) -> None:
+    writes = []
+
+    @job
+    async def three_steps(step: Step) -> None:
+        for name in "abc":
+            await step.run(name, lambda: writes.append(tab.disk.writes))
+
+    async with tab.durably(three_steps) as durably:
+        told = record(durably)
+        await (await durably.trigger(three_steps())).result()
+
+        assert [write - writes[0] for write in writes] == [0, 1, 2]
+        assert steps_told(told, "step:complete") == ["a", "b", "c"]
+
+
+# Query plans
+
+
+HOT_QUERIES = {
+    "claim": (
+        "select sequence from runs where status = 'pending' "
+        "and job in (select value from json_each(:jobs)) order by sequence limit 1",
+        "runs_pending",
+    ),
+    "running": ("select * from runs where status = 'running' order by sequence", "runs_running"),
+    "steps of a run": (
+        "select name, error, output from steps where run_id = :run_id",
+        "sqlite_autoindex_steps_1",
+    ),
+    "step": (
+        "select output from steps where run_id = :run_id and name = :name",
+        "sqlite_autoindex_steps_1",
+    ),
+    "run": ("select * from runs where id = :id", "sqlite_autoindex_runs_1"),
+    "key": (
+        "select * from runs where job = :job and idempotency_key = :idempotency_key",
+        "runs_idempotency",
+    ),
+}
+
+
+@pytest.mark.parametrize(("query", "index"), HOT_QUERIES.values(), ids=HOT_QUERIES)
+async def test_hot_query_uses_its_index(opened: OpenStore, query: str, index: str) -> None:
+    names = ("jobs", "run_id", "name", "id", "job", "idempotency_key")
+    rows = opened.database.read(f"explain query plan {query}", dict.fromkeys(names, "[]"))
+    plan = "; ".join(row["detail"] for row in rows)
+
+    assert index in plan
+    assert "TEMP B-TREE" not in plan
+
+
+async def test_every_statement_of_the_store_avoids_scanning_runs(opened: OpenStore) -> None:
+    statements: list[str] = []
+    connection = opened.database._open_connection()
+    run = opened.trigger(key="k")
+    connection.set_trace_callback(statements.append)
+    opened.trigger(key="k")
+    lease = opened.claim().lease
+    store = opened.store
+    store.renew(lease, 1)
+    store.checkpoint(lease, "s", output="1", started_at=0, now=1)
+    store.stored_steps(run.id)
+    store.step_output(run.id, "s")
+    store.get_steps(run.id)
+    store.running()
+    store.get_run(run.id)
+    store.complete(lease, "1", 1)
+    store.cancel(run.id, 1)
+    connection.set_trace_callback(None)
+    plans = {
+        statement: [row["detail"] for row in connection.execute(f"explain query plan {statement}")]
+        for statement in statements
+        if not statement.startswith("--")
+    }
+
+    scans = {
+        statement: detail
+        for statement, plan in plans.items()
+        for detail in plan
+        if detail in ("SCAN runs", "SCAN steps")
+    }
+    assert scans == {}
+    assert len(plans) >= 10
+
+
+async def test_clock_of_a_file_is_the_machines_own(tmp_path: Path) -> None:
+    environment = local_environment("shop", tmp_path)
+    database = Database("shop", FileMirror("shop", tmp_path / "a" / "shop.sqlite3"), FakeClock())
+    await database.open()
+    await database.close()
+
+    assert isinstance(environment.clock, SystemClock)
+    assert (tmp_path / "a" / "shop.sqlite3").exists()

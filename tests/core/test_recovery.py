@@ -1,0 +1,336 @@
+"""Runs whose owner stood still, crashed or was closed go on elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from durably import Durably, Environment, RunFailed, RunStatus, Step, job
+from durably.local import EveryoneLeads, FileMirror, LocalChannel
+from durably.store import Store
+from durably.testing import FakeClock, FakeVisibility, settle
+from tests.core.kit import Bodies, Gate, Tab, record, types, until
+
+
+@job
+async def idle(step: Step) -> str:
+    return "done"
+
+
+# Two processes on one file
+
+
+class Process:
+    """A process on a shared file: its own Durably and everybody's clock."""
+
+    def __init__(self, path: Path, clock: FakeClock) -> None:
+        self.visibility = FakeVisibility()
+        self._path = path
+        self._clock = clock
+
+    def environment(self) -> Environment:
+        return Environment(
+            mirror=lambda: FileMirror("shared", self._path),
+            leadership=EveryoneLeads(),
+            visibility=self.visibility,
+            channel=LocalChannel("shared"),
+            clock=self._clock,
+            poll_interval=1.0,
+        )
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def processes(tmp_path: Path, clock: FakeClock) -> tuple[Process, Process]:
+    path = tmp_path / "shared.sqlite3"
+    return Process(path, clock), Process(path, clock)
+
+
+async def test_run_triggered_by_one_process_is_executed_by_another(
+    processes: tuple[Process, Process], clock: FakeClock
+) -> None:
+    one, two = processes
+    one.visibility.hide()  # It may trigger, and never claims.
+    async with (
+        Durably("shared", jobs=[idle], environment=one.environment()) as client,
+        Durably("shared", jobs=[idle], environment=two.environment()),
+    ):
+        handle = await client.trigger(idle())
+        waiting = asyncio.ensure_future(handle.result())
+        await clock.advance(3)
+
+        assert await waiting == "done"
+
+
+async def test_stale_run_is_picked_up_by_another_process(
+    processes: tuple[Process, Process], clock: FakeClock, bodies: Bodies
+) -> None:
+    gate = Gate()
+
+    @job
+    async def two_steps(step: Step) -> str:
+        await step.run("a", bodies, "a")
+        await gate()
+        return await step.run("b", bodies, "b")
+
+    one, two = processes
+    async with Durably("shared", jobs=[two_steps], environment=one.environment()) as first:
+        handle = await first.trigger(two_steps())
+        await gate.entered.wait()
+        one.visibility.hide()  # Its heartbeats pause, as if it stood still.
+        await settle()
+        gate.open()
+        gate.opened.clear()
+        async with Durably("shared", jobs=[two_steps], environment=two.environment()) as second:
+            told = record(second)
+            await clock.advance(29)
+            early = types(told)
+            gate.opened.set()
+            await clock.advance(3)
+
+            assert "run:claimed" not in early
+            assert (await second.get_run(handle.id)).status is RunStatus.COMPLETED
+            assert bodies.count("a") == 1
+
+
+async def test_owner_that_lost_its_lease_stops_before_its_next_step(
+    processes: tuple[Process, Process], clock: FakeClock, bodies: Bodies
+) -> None:
+    gates = [Gate(), Gate()]
+    lives = iter(gates)
+
+    @job
+    async def two_steps(step: Step) -> str:
+        gate = next(lives)
+        await step.run("a", bodies, "a")
+        await gate()
+        return await step.run("b", bodies, "b")
+
+    one, two = processes
+    async with Durably("shared", jobs=[two_steps], environment=one.environment()) as first:
+        handle = await first.trigger(two_steps())
+        await gates[0].entered.wait()
+        one.visibility.hide()
+        await settle()
+        async with Durably("shared", jobs=[two_steps], environment=two.environment()) as second:
+            clock.jump(60)
+            await clock.advance(2)
+            await gates[1].entered.wait()
+            one.visibility.show()
+            await settle()
+            gates[0].open()
+            await settle()
+            ran_in_first = list(bodies.ran)
+            gates[1].open()
+            result = await second.result(handle.id)
+
+    assert ran_in_first == ["a"]
+    assert result == "b is done"
+    assert bodies.ran == ["a", "b"]
+
+
+async def test_live_run_of_another_process_is_left_alone(
+    processes: tuple[Process, Process], clock: FakeClock, gate: Gate
+) -> None:
+    @job
+    async def wait(step: Step) -> None:
+        await gate()
+
+    one, two = processes
+    async with (
+        Durably("shared", jobs=[wait], environment=one.environment()) as first,
+        Durably("shared", jobs=[wait], environment=two.environment()) as second,
+    ):
+        requeued = record(second, "run:requeued")
+        handle = await first.trigger(wait())
+        await gate.entered.wait()
+        await clock.advance(60)
+        run = await second.get_run(handle.id)
+        gate.open()
+
+        assert requeued == []
+        assert (run.lease_generation, gate.visits) == (1, 1)
+
+
+async def test_cancel_by_one_process_stops_the_run_in_another(
+    processes: tuple[Process, Process], clock: FakeClock, bodies: Bodies
+) -> None:
+    gate = Gate()
+
+    @job
+    async def two_steps(step: Step) -> None:
+        await step.run("a", gate)
+        await step.run("b", bodies, "b")
+
+    one, two = processes
+    async with Durably("shared", jobs=[two_steps], environment=one.environment()) as first:
+        handle = await first.trigger(two_steps())
+        await gate.entered.wait()
+        async with Durably("shared", environment=two.environment()) as second:
+            await second.cancel(handle.id)
+        await clock.advance(6)
+        gate.open()
+        await settle()
+
+        assert (await first.get_run(handle.id)).status is RunStatus.CANCELLED
+        assert await first.get_steps(handle.id) == []
+        assert bodies.ran == []
+
+
+# Takeovers and crashes
+
+
+async def test_runs_of_a_dead_leader_go_on_at_once(tab: Tab, gate: Gate, bodies: Bodies) -> None:
+    @job
+    async def two_steps(step: Step) -> str:
+        await step.run("a", bodies, "a")
+        await gate()
+        return await step.run("b", bodies, "b")
+
+    async with tab.life(two_steps) as life:
+        handle = await life.durably.trigger(two_steps())
+        await gate.entered.wait()
+    gate.open()
+    durably = tab.durably(two_steps)
+    told = record(durably)
+    async with durably:
+        await durably.result(handle.id)
+
+    assert types(told)[1:3] == ["run:requeued", "run:claimed"]
+    assert told[1].reason == "its owner has ended"
+    assert told[2].lease_generation == 2
+    assert bodies.ran == ["a", "b"]
+
+
+async def test_run_waits_for_the_threshold_where_no_death_is_proven(tab: Tab, gate: Gate) -> None:
+    @job
+    async def wait(step: Step) -> str:
+        await gate()
+        return "done"
+
+    tab.proves_death = False
+    async with tab.life(wait, heartbeat_interval=5, stale_threshold=30) as life:
+        handle = await life.durably.trigger(wait())
+        await gate.entered.wait()
+    gate.open()
+    async with tab.durably(wait, heartbeat_interval=5, stale_threshold=30) as durably:
+        await tab.clock.advance(30)
+        at_the_threshold = (await durably.get_run(handle.id)).status
+        await tab.clock.advance(0.1)
+
+        assert at_the_threshold is RunStatus.RUNNING
+        assert await durably.result(handle.id) == "done"
+
+
+async def test_crash_is_counted_as_an_interruption(tab: Tab, gate: Gate) -> None:
+    @job
+    async def wait(step: Step) -> None:
+        await gate()
+
+    async with tab.life(wait) as life:
+        handle = await life.durably.trigger(wait())
+        await gate.entered.wait()
+    gate.open()
+    async with tab.durably(wait) as durably:
+        await durably.result(handle.id)
+
+        assert (await durably.get_run(handle.id)).interruptions == 1
+
+
+async def test_run_that_crashes_every_life_fails_as_a_crash_loop(tab: Tab, bodies: Bodies) -> None:
+    @job
+    async def crash(step: Step) -> None:
+        bodies("start")
+        await asyncio.Event().wait()
+
+    run_id = ""
+    for life_number in range(4):
+        async with tab.life(crash, max_interruptions=3) as life:
+            if life_number == 0:
+                run_id = (await life.durably.trigger(crash())).id
+            await until(partial(more_starts_than, bodies, life_number))
+            await settle()
+
+    async with tab.durably(crash, max_interruptions=3) as durably:
+        with pytest.raises(RunFailed, match="interrupted 4 times") as caught:
+            await durably.result(run_id)
+    assert caught.value.error.type == "CrashLoop"
+    assert bodies.count("start") == 4
+
+
+def more_starts_than(bodies: Bodies, count: int) -> bool:
+    return bodies.count("start") > count
+
+
+async def test_leaving_is_not_counted_as_an_interruption(tab: Tab, bodies: Bodies) -> None:
+    @job
+    async def wait(step: Step) -> None:
+        bodies("start")
+        await asyncio.Event().wait()
+
+    run_id = ""
+    for number in range(3):
+        async with tab.durably(wait, max_interruptions=1) as durably:
+            if number == 0:
+                run_id = (await durably.trigger(wait())).id
+            await until(partial(more_starts_than, bodies, number))
+
+    async with tab.durably() as durably:
+        run = await durably.get_run(run_id)
+
+        assert (run.status, run.interruptions) == (RunStatus.PENDING, 0)
+        assert run.lease_generation == 3
+
+
+async def test_host_that_cancels_everything_releases_the_lease(
+    processes: tuple[Process, Process], gate: Gate
+) -> None:
+    @job
+    async def wait(step: Step) -> None:
+        await step.run("wait", gate)
+
+    before = asyncio.all_tasks()
+    one, two = processes
+    first = Durably("shared", jobs=[wait], environment=one.environment())
+    await first.__aenter__()
+    handle = await first.trigger(wait())
+    await gate.entered.wait()
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await settle()
+
+    async with Durably("shared", environment=two.environment()) as second:
+        run = await second.get_run(handle.id)
+        assert (run.status, run.interruptions) == (RunStatus.PENDING, 0)
+        assert await second.get_steps(handle.id) == []
+
+
+async def test_worker_survives_an_error_of_its_own(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim = Store.claim
+    failures = iter([RuntimeError("a bug")])
+
+    def claim_or_fail(self: Store, *args: object) -> object:
+        for failure in failures:
+            raise failure
+        return claim(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "claim", claim_or_fail)
+    with caplog.at_level(logging.ERROR, "durably"):
+        durably = tab.durably(idle)
+        errors = record(durably, "worker:error")
+        async with durably:
+            handle = await durably.trigger(idle())
+            await tab.clock.advance(2)
+
+            assert await handle.result() == "done"
+    assert [event.message for event in errors] == ["RuntimeError('a bug')"]
