@@ -19,6 +19,7 @@ from .errors import (
     NotOpen,
     StorageError,
     StorageFull,
+    StorageLost,
     StorageRefused,
 )
 from .model import Durability
@@ -117,18 +118,24 @@ class Database:
         await self._mirror.close()
 
     def read(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
-        return self._open_connection().execute(sql, parameters).fetchall()
+        try:
+            return self._open_connection().execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise self._translated(error) from error
 
     def write(self, sql: str, parameters: Parameters) -> int:
         """Run one statement as a transaction of its own; the answer is how many rows it changed."""
-        changed = self._open_connection().execute(sql, parameters).rowcount
+        try:
+            changed = self._open_connection().execute(sql, parameters).rowcount
+        except sqlite3.OperationalError as error:
+            raise self._translated(error) from error
         if changed:
             self._committed()
         return changed
 
     def write_returning(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
         """Run one statement with a ``returning`` clause as a transaction of its own."""
-        rows = self._open_connection().execute(sql, parameters).fetchall()
+        rows = self.read(sql, parameters)
         if rows:
             self._committed()
         return rows
@@ -225,6 +232,12 @@ class Database:
         if self._connection is None:
             raise self._failure or RuntimeError(f"database {self.name!r} is closed")
         return self._connection
+
+    def _translated(self, error: sqlite3.OperationalError) -> StorageError:
+        """What SQLite could not do for reasons outside of it; the statement changed nothing."""
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            return StorageFull(self.name)
+        return StorageLost(self.name, str(error))
 
     def _committed(self) -> None:
         if not self._in_transaction:

@@ -93,6 +93,7 @@ class Run:
     lease_generation: int
     heartbeat_at: int | None
     interruptions: int
+    """How often its owner ended without a word since the run's last checkpoint."""
     progress: Progress | None
     output: object
     """What the job function returned; or the UnreadableValue that reading it raised."""

@@ -19,6 +19,7 @@ create table runs (
   lease_generation integer not null default 0,
   heartbeat_at integer,
   interruptions integer not null default 0,
+  steps_at_interruption integer not null default 0,
   progress text,
   output text,
   error text,

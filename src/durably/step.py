@@ -179,20 +179,18 @@ class Step:
     ) -> None:
         """Store the outcome of a step. On return it is durable, and the event is delivered."""
         execution, term = self._execution, self._execution.term
-        if not term.store.checkpoint(
-            execution.lease,
-            name,
-            output=output,
-            error=error,
-            started_at=started_at,
-            now=term.clock.now(),
-        ):
-            raise execution.refused()
-        if error is None:
-            term.tell(StepComplete(run_id=self.run_id, job=execution.claim.job, step=name))
-        else:
-            term.tell(StepFail(run_id=self.run_id, job=execution.claim.job, step=name, error=error))
         try:
+            if not term.store.checkpoint(
+                execution.lease,
+                name,
+                output=output,
+                error=error,
+                started_at=started_at,
+                now=term.clock.now(),
+            ):
+                raise execution.refused()
+            facts = {"run_id": self.run_id, "job": execution.claim.job, "step": name}
+            term.tell(StepComplete(**facts) if error is None else StepFail(**facts, error=error))
             await term.database.flush(durability)
         except StorageError:
             # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.

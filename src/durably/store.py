@@ -200,20 +200,27 @@ class Store:
         )
         return [_run(row) for row in rows]
 
-    def requeue(self, lease: Lease) -> bool:
-        """Send a run whose owner is gone back to pending, and count the interruption."""
+    def requeue(self, lease: Lease, max_interruptions: int) -> bool:
+        """Send a run whose owner is gone back to pending, and count the interruption.
+
+        The count begins anew with each checkpoint: a run that gets on is no crash loop. False also
+        where the run was interrupted ``max_interruptions`` times without getting on.
+        """
         changed = self._database.write(
             """
             update runs
             set status = 'pending',
                 lease_owner = null,
                 heartbeat_at = null,
-                interruptions = interruptions + 1
+                interruptions = iif(steps_now > steps_at_interruption, 0, interruptions) + 1,
+                steps_at_interruption = steps_now
+            from (select count(*) as steps_now from steps where run_id = :run_id)
             where id = :run_id
               and lease_generation = :generation
               and status = 'running'
+              and (steps_now > steps_at_interruption or interruptions < :max_interruptions)
             """,
-            _guard(lease),
+            {**_guard(lease), "max_interruptions": max_interruptions},
         )
         return changed == 1
 

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Mapping
 
 from .clock import wait
-from .errors import LeaseLost, StorageError
-from .events import RunClaimed, RunFail, RunRequeued, WorkerError
+from .errors import LeaseLost, StorageError, StorageFull
+from .events import RunClaimed, WorkerError
 from .execution import Execution
 from .executor import execute
 from .jobs import AnyJob
-from .model import Claim, ErrorInfo, Lease, Run
+from .model import Claim
+from .recovery import Recovery
 from .term import Term
 
 ERROR_PAUSE = 1.0
@@ -31,6 +32,7 @@ class Worker:
         self.executions: dict[str, Execution] = {}
         """The local executions by run id."""
         self._jobs = jobs
+        self._recovery = Recovery(term, self.executions)
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._unknown_jobs_told: set[str] = set()
@@ -45,7 +47,7 @@ class Worker:
         unsubscribe = term.visibility.subscribe(lambda signal: self.wake())
         try:
             if term.proves_death:
-                self._recover_all()
+                self._recovery.recover_all()
             while True:
                 self._wake.clear()
                 await wait(term.clock, self._wake, await self._look())
@@ -84,16 +86,19 @@ class Worker:
     async def _look(self) -> float | None:
         """Do what there is to do; the answer is how many seconds to sleep at most."""
         try:
-            self._recover_stale()
+            self._recovery.recover_stale()
             self._claim()
             await self._term.database.flush()
+        except StorageFull:
+            return ERROR_PAUSE
         except StorageError:
             raise
         except Exception as error:
             logging.getLogger("durably").exception("The worker could not look for work.")
             self._term.events.emit_now(WorkerError(message=repr(error)))
             return ERROR_PAUSE
-        return self._next_look()
+        pauses = (self._recovery.next_look(), self._term.poll_interval)
+        return min((pause for pause in pauses if pause is not None), default=None)
 
     # Claiming
 
@@ -154,51 +159,3 @@ class Worker:
                 job,
             )
         self._unknown_jobs_told |= unknown
-
-    # Recovering
-
-    def _recover_all(self) -> None:
-        """Every earlier owner has ended: its runs go on at once, not after the threshold."""
-        for run in self._term.store.running():
-            self._recover(run, "its owner has ended")
-
-    def _recover_stale(self) -> None:
-        threshold_ms = self._term.options.stale_threshold * 1000
-        now = self._term.clock.now()
-        for run in self._foreign_runs():
-            if now - _heartbeat(run) > threshold_ms:
-                self._recover(run, "its heartbeat is stale")
-
-    def _recover(self, run: Run, reason: str) -> None:
-        term, lease = self._term, Lease(run.id, run.lease_generation)
-        if run.interruptions >= term.options.max_interruptions:
-            error = ErrorInfo(
-                "CrashLoop", f"The run was interrupted {run.interruptions + 1} times; {reason}."
-            )
-            if term.store.fail(lease, error, term.clock.now()):
-                term.tell(RunFail(run_id=run.id, job=run.job, error=error))
-        elif term.store.requeue(lease):
-            term.tell(RunRequeued(run_id=run.id, job=run.job, reason=reason))
-
-    def _foreign_runs(self) -> list[Run]:
-        return [run for run in self._term.store.running() if run.id not in self.executions]
-
-    def _next_look(self) -> float | None:
-        term = self._term
-        if not term.visibility.is_visible:
-            return term.poll_interval
-        now = term.clock.now()
-        threshold = term.options.stale_threshold
-        # One millisecond more than the threshold: a heartbeat is stale when it is older.
-        due = [
-            max(threshold - (now - _heartbeat(run)) / 1000, 0) + 0.001
-            for run in self._foreign_runs()
-        ]
-        if term.poll_interval is not None:
-            due.append(term.poll_interval)
-        return min(due, default=None)
-
-
-def _heartbeat(run: Run) -> int:
-    assert run.heartbeat_at is not None, "a running run has a heartbeat"
-    return run.heartbeat_at

@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"waiting"},
     {"leader"},
     {"worker"},
-    {"heartbeat", "executor"},
+    {"heartbeat", "executor", "recovery"},
     {"step"},
     {"execution"},
     {"term"},

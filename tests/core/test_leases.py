@@ -26,7 +26,7 @@ WRITES: dict[str, Callable[[Store, Lease], bool]] = {
     "progress": lambda store, lease: store.save_progress(lease, Progress(9, 9, "late")),
     "renew": lambda store, lease: store.renew(lease, 99),
     "release": lambda store, lease: store.release(lease),
-    "requeue": lambda store, lease: store.requeue(lease),
+    "requeue": lambda store, lease: store.requeue(lease, 20),
 }
 
 
@@ -50,7 +50,7 @@ async def test_stale_owner_cannot_write_to_a_reclaimed_run(
 ) -> None:
     run = opened.trigger()
     stale = opened.claim("first").lease
-    opened.store.requeue(stale)
+    opened.store.requeue(stale, 20)
     opened.claim("second")
     before = opened.row(run.id)
 
@@ -64,7 +64,7 @@ async def test_stale_owner_cannot_write_to_a_requeued_run(
 ) -> None:
     run = opened.trigger()
     stale = opened.claim().lease
-    opened.store.requeue(stale)
+    opened.store.requeue(stale, 20)
     before = opened.row(run.id)
 
     assert not write(opened.store, stale)
@@ -107,7 +107,7 @@ async def test_each_claim_adds_one_to_the_generation(opened: OpenStore) -> None:
     for _ in range(3):
         lease = opened.claim().lease
         generations.append(lease.generation)
-        opened.store.requeue(lease)
+        opened.store.requeue(lease, 20)
 
     assert generations == [1, 2, 3]
 
@@ -115,7 +115,7 @@ async def test_each_claim_adds_one_to_the_generation(opened: OpenStore) -> None:
 async def test_started_at_keeps_its_first_value(opened: OpenStore) -> None:
     run = opened.trigger()
     first_claim = opened.clock.now()
-    opened.store.requeue(opened.claim().lease)
+    opened.store.requeue(opened.claim().lease, 20)
     opened.clock.jump(60)
     opened.claim()
 
@@ -152,7 +152,7 @@ async def test_release_is_not_counted_and_requeue_is(opened: OpenStore) -> None:
     run = opened.trigger()
     opened.store.release(opened.claim().lease)
     after_release = opened.row(run.id).interruptions
-    opened.store.requeue(opened.claim().lease)
+    opened.store.requeue(opened.claim().lease, 20)
 
     assert (after_release, opened.row(run.id).interruptions) == (0, 1)
 

@@ -101,6 +101,56 @@ async def test_stale_run_is_picked_up_by_another_process(
             assert bodies.count("a") == 1
 
 
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_wall_clock_that_jumps_steals_no_run_from_an_owner_that_is_alive(
+    processes: tuple[Process, Process], clock: FakeClock, bodies: Bodies, hours: int
+) -> None:
+    gate = Gate()
+
+    @job
+    async def hold(step: Step) -> str:
+        await step.run("hold", gate)
+        return bodies("end")
+
+    one, two = processes
+    async with Durably("shared", jobs=[hold], environment=one.environment()) as first:
+        handle = await first.trigger(hold())
+        await gate.entered.wait()
+        async with Durably("shared", jobs=[hold], environment=two.environment()) as second:
+            told = record(second)
+            clock.jump(hours * 3600)
+            await clock.advance(60)
+            gate.open()
+            await handle.result()
+
+    assert types(told) == []
+    assert bodies.count("end") == 1
+
+
+async def test_wall_clock_that_jumps_back_hides_no_owner_that_is_gone(
+    processes: tuple[Process, Process], clock: FakeClock
+) -> None:
+    gate = Gate()
+
+    @job
+    async def hold(step: Step) -> None:
+        await gate()
+
+    one, two = processes
+    async with Durably("shared", jobs=[hold], environment=one.environment()) as first:
+        await first.trigger(hold())
+        await gate.entered.wait()
+        one.visibility.hide()  # Its heartbeats pause, as if it were gone.
+        await settle()
+        async with Durably("shared", jobs=[hold], environment=two.environment()) as second:
+            told = record(second)
+            clock.jump(-3600)
+            await clock.advance(40)
+            gate.open()
+
+            assert types(told)[:2] == ["run:requeued", "run:claimed"]
+
+
 async def test_owner_that_lost_its_lease_stops_before_its_next_step(
     processes: tuple[Process, Process], clock: FakeClock, bodies: Bodies
 ) -> None:
@@ -121,8 +171,7 @@ async def test_owner_that_lost_its_lease_stops_before_its_next_step(
         one.visibility.hide()
         await settle()
         async with Durably("shared", jobs=[two_steps], environment=two.environment()) as second:
-            clock.jump(60)
-            await clock.advance(2)
+            await clock.advance(40)
             await gates[1].entered.wait()
             one.visibility.show()
             await settle()
@@ -224,7 +273,7 @@ async def test_run_waits_for_the_threshold_where_no_death_is_proven(tab: Tab, ga
     async with tab.durably(wait, heartbeat_interval=5, stale_threshold=30) as durably:
         await tab.clock.advance(30)
         at_the_threshold = (await durably.get_run(handle.id)).status
-        await tab.clock.advance(0.1)
+        await tab.clock.advance(5)
 
         assert at_the_threshold is RunStatus.RUNNING
         assert await durably.result(handle.id) == "done"
@@ -264,6 +313,28 @@ async def test_run_that_crashes_every_life_fails_as_a_crash_loop(tab: Tab, bodie
             await durably.result(run_id)
     assert caught.value.error.type == "CrashLoop"
     assert bodies.count("start") == 4
+
+
+async def test_run_that_gets_on_in_every_life_is_no_crash_loop(tab: Tab, bodies: Bodies) -> None:
+    @job
+    async def crawl(step: Step) -> str:
+        for number in range(6):
+            before = bodies.count("start")
+            await step.run("crawl", bodies, "start", key=number)
+            if before < bodies.count("start") < 6:
+                await asyncio.Event().wait()  # One new checkpoint in each life, and no more.
+        return "done"
+
+    for life_number in range(5):
+        async with tab.life(crawl, max_interruptions=1) as life:
+            await life.durably.trigger(crawl(), idempotency_key="only")
+            await until(partial(more_starts_than, bodies, life_number))
+            await settle()
+    async with tab.durably(crawl, max_interruptions=1) as durably:
+        handle = await durably.trigger(crawl(), idempotency_key="only")
+
+        assert await handle.result() == "done"
+        assert handle.run.interruptions == 1
 
 
 def more_starts_than(bodies: Bodies, count: int) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +19,8 @@ from durably import (
     StorageRefused,
     job,
 )
-from durably.testing import MemoryDisk, MemoryMirror, settle
+from durably.local import FileMirror
+from durably.testing import FakeClock, MemoryDisk, MemoryMirror, memory_environment, settle
 from tests.core.kit import Bodies, Gate, Tab, record, types, until
 
 
@@ -54,6 +57,30 @@ async def test_full_storage_loses_nothing_and_goes_on_when_there_is_room(
         assert while_full == ["storage:full"]
         assert await handle.result() == "b is done"
         assert (bodies.ran, gate.visits) == (["b"], 1)
+
+
+async def test_file_that_cannot_grow_stops_the_run_and_fails_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "full.sqlite3"
+    clock = FakeClock()
+    environment = replace(memory_environment(clock=clock), mirror=lambda: FileMirror("full", path))
+
+    @job
+    async def fill(step: Step) -> str:
+        for number in range(100):
+            await step.run("fill", bytes, 4000, key=number)
+        return "done"
+
+    async with Durably("full", jobs=[fill], environment=environment) as durably:
+        database = (await durably._leader.term()).database
+        database.read("pragma max_page_count = 50", {})
+        handle = await durably.trigger(fill())
+        await settle()
+        while_full = await durably.get_run(handle.id)
+        database.read("pragma max_page_count = 5000", {})
+        await clock.advance(60)
+
+        assert while_full.status is RunStatus.RUNNING
+        assert await handle.result() == "done"
 
 
 async def test_full_storage_is_told_once_however_often_it_is_tried(tab: Tab) -> None:
