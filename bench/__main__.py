@@ -74,7 +74,7 @@ def print_table(
     median, mean = checkpoints["median"], checkpoints["mean"]
     (wheel,) = (ROOT / "build" / "site" / "wheels").glob("durably-*.whl")
     rows = [
-        ("bare IndexedDB transaction, one 8 KiB record", f"{median['bare']:.2f} ms", ""),
+        ("bare IndexedDB transaction, one record of 4 KiB", f"{median['bare']:.2f} ms", ""),
         ("checkpoint, 100 steps in the database", f"{median['small']:.2f} ms", ""),
         ("checkpoint, 10,000 steps in the database", f"{median['large']:.2f} ms", ""),
         ("checkpoint / bare, medians", f"{median['small'] / median['bare']:.2f}", "<= 2"),

@@ -9,6 +9,8 @@ from pyodide.code import run_js
 from durably import Durably, Step, job
 
 BLOCK = 50
+RECORD_BYTES = 4192
+"""What a checkpoint of a small result adds to the log: one page and the record's frame."""
 
 MAKE_BARE = """
 async (bytes) => {
@@ -50,7 +52,7 @@ async def many_steps(step: Step, first: int, count: int) -> list[float]:
 async def main() -> None:
     small_steps, large_steps = 100, int(option("steps", "10000"))
     blocks = int(option("blocks", "12"))
-    bare = await run_js(MAKE_BARE)(8400)
+    bare = await run_js(MAKE_BARE)(RECORD_BYTES)
     stamp = str(int(time.time() * 1000))
     async with (
         Durably(f"small-{stamp}", jobs=[many_steps]) as small,

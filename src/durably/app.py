@@ -24,9 +24,8 @@ from .errors import (
 from .events import Event, RunCancel, RunTrigger
 from .jobs import AnyJob, Call, registry
 from .leader import Leader
-from .model import Disposition, Durability, ErrorInfo, Run, RunStatus, StepRecord
+from .model import Disposition, Durability, ErrorInfo, Run, RunStatus, StepRecord, statuses
 from .ports import Environment
-from .store import statuses
 from .term import OnHidden, check_options
 from .waiting import wait_until_terminal
 

@@ -211,7 +211,7 @@ class Database:
                 "journal_mode = memory",
                 "synchronous = off",
             ]
-        for pragma in (*pragmas, "foreign_keys = on", "temp_store = memory"):
+        for pragma in (*pragmas, "temp_store = memory"):
             connection.execute(f"pragma {pragma}")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:

@@ -40,6 +40,7 @@ class Execution:
         self._is_over = False
         self._call_sites: dict[str, str] = {}
         self._stored = term.store.stored_steps(self.run_id)
+        self._checkpoints = len(self._stored)
         self._progress: Progress | None = None
         self._progress_timer: Timer | None = None
 
@@ -132,6 +133,11 @@ class Execution:
         if name in self._call_sites:
             raise DuplicateStep(name, self._call_sites[name], call_site)
         self._call_sites[name] = call_site
+
+    def next_position(self) -> int:
+        """The place of the next checkpoint among those of the run: 1, 2, ..."""
+        self._checkpoints += 1
+        return self._checkpoints
 
     def checkpoint_of(self, name: str) -> tuple[str | None, ErrorInfo | None] | None:
         """The stored outcome of a step: its encoded output, or its failure; None if not run."""

@@ -5,6 +5,7 @@ Every time is an integer, UTC milliseconds. Every field has the name of its colu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -33,6 +34,15 @@ class RunStatus(StrEnum):
     @property
     def is_terminal(self) -> bool:
         return self in TERMINAL
+
+
+def statuses(status: RunStatus | str | Iterable[RunStatus | str] | None) -> list[RunStatus]:
+    """One status, many, or None for any, as a list. Raises ValueError for an unknown one."""
+    if status is None:
+        return []
+    if isinstance(status, str):
+        return [RunStatus(status)]
+    return [RunStatus(one) for one in status]
 
 
 TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})

@@ -36,17 +36,18 @@ create unique index runs_idempotency on runs (job, idempotency_key)
 create index runs_pending on runs (sequence) where status = 'pending';
 create index runs_running on runs (sequence) where status = 'running';
 
--- Appended to only: a checkpoint then touches the last page of the table and one of the index.
+-- One b-tree, keyed by what a checkpoint is found by: storing one dirties one page, or two when it
+-- splits. Run ids begin with their time, so new checkpoints gather at the end of the tree.
 create table steps (
-  sequence integer primary key,
-  run_id text not null references runs (id),
+  run_id text not null,
   name text not null,
+  position integer not null,
   status text not null check (status in ('completed', 'failed')),
   output text,
   error text,
   started_at integer not null,
   completed_at integer not null,
-  unique (run_id, name),
+  primary key (run_id, name),
   check ((status = 'completed') = (output is not null)),
   check ((status = 'failed') = (error is not null))
-) strict;
+) strict, without rowid;

@@ -183,6 +183,7 @@ class Step:
             if not term.store.checkpoint(
                 execution.lease,
                 name,
+                position=execution.next_position(),
                 output=output,
                 error=error,
                 started_at=started_at,

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from .codec import decode
 from .database import Database
-from .errors import UnreadableValue
 from .model import Claim, Disposition, ErrorInfo, Lease, Progress, Run, RunStatus, StepRecord
+from .rows import error_from, error_text, run_from, step_from
 
 LARGE_OUTPUT_CHARS = 4096
 """Step outputs longer than this are read when the step is replayed, not when the run starts."""
@@ -41,7 +39,7 @@ class Store:
             returning *
             """,
             {
-                "id": os.urandom(16).hex(),
+                "id": _new_run_id(now),
                 "job": job,
                 "input": arguments,
                 "idempotency_key": idempotency_key,
@@ -49,7 +47,7 @@ class Store:
             },
         )
         if rows:
-            return _run(rows[0]), "created"
+            return run_from(rows[0]), "created"
         (row,) = self._database.read(
             """
             select *
@@ -59,11 +57,11 @@ class Store:
             """,
             {"job": job, "idempotency_key": idempotency_key},
         )
-        return _run(row), "idempotent"
+        return run_from(row), "idempotent"
 
     def get_run(self, run_id: str) -> Run | None:
         rows = self._database.read("select * from runs where id = :id", {"id": run_id})
-        return _run(rows[0]) if rows else None
+        return run_from(rows[0]) if rows else None
 
     def list_runs(
         self, statuses: Collection[RunStatus], jobs: Collection[str], limit: int, offset: int
@@ -87,7 +85,7 @@ class Store:
                 "offset": offset,
             },
         )
-        return [_run(row) for row in rows]
+        return [run_from(row) for row in rows]
 
     def get_steps(self, run_id: str) -> list[StepRecord]:
         """The checkpoints of a run, in the order in which they were written."""
@@ -96,22 +94,11 @@ class Store:
             select *
             from steps
             where run_id = :run_id
-            order by sequence
+            order by position
             """,
             {"run_id": run_id},
         )
-        return [
-            StepRecord(
-                run_id=row["run_id"],
-                name=row["name"],
-                status=row["status"],
-                output=_readable(row["output"]),
-                error=_error(row["error"]),
-                started_at=row["started_at"],
-                completed_at=row["completed_at"],
-            )
-            for row in rows
-        ]
+        return [step_from(row) for row in rows]
 
     def cancel(self, run_id: str, now: int) -> bool:
         changed = self._database.write(
@@ -198,7 +185,7 @@ class Store:
         rows = self._database.read(
             "select * from runs where status = 'running' order by sequence", {}
         )
-        return [_run(row) for row in rows]
+        return [run_from(row) for row in rows]
 
     def requeue(self, lease: Lease, max_interruptions: int) -> bool:
         """Send a run whose owner is gone back to pending, and count the interruption.
@@ -241,7 +228,7 @@ class Store:
             """,
             {"run_id": run_id, "large": LARGE_OUTPUT_CHARS},
         )
-        return {row["name"]: (row["output"], _error(row["error"])) for row in rows}
+        return {row["name"]: (row["output"], error_from(row["error"])) for row in rows}
 
     def step_output(self, run_id: str, name: str) -> str:
         (row,) = self._database.read(
@@ -256,16 +243,21 @@ class Store:
         lease: Lease,
         name: str,
         *,
+        position: int,
         output: str | None = None,
         error: ErrorInfo | None = None,
         started_at: int,
         now: int,
     ) -> bool:
-        """Store the outcome of a step: its encoded output, or its failure."""
+        """Store the outcome of a step: its encoded output, or its failure.
+
+        ``position`` is the place among the checkpoints of the run, in the order of storing.
+        """
         changed = self._database.write(
             """
-            insert into steps (run_id, name, status, output, error, started_at, completed_at)
-            select id, :name, :status, :output, :error, :started_at, :now
+            insert into steps
+              (run_id, name, position, status, output, error, started_at, completed_at)
+            select id, :name, :position, :status, :output, :error, :started_at, :now
             from runs
             where id = :run_id
               and lease_generation = :generation
@@ -274,9 +266,10 @@ class Store:
             {
                 **_guard(lease),
                 "name": name,
+                "position": position,
                 "status": "completed" if error is None else "failed",
                 "output": output,
-                "error": _error_text(error),
+                "error": error_text(error),
                 "started_at": started_at,
                 "now": now,
             },
@@ -330,67 +323,17 @@ class Store:
                 **_guard(lease),
                 "status": status.value,
                 "output": output,
-                "error": _error_text(error),
+                "error": error_text(error),
                 "now": now,
             },
         )
         return changed == 1
 
 
-def statuses(status: RunStatus | str | Iterable[RunStatus | str] | None) -> list[RunStatus]:
-    """One status, many, or None for any, as a list. Raises ValueError for an unknown one."""
-    if status is None:
-        return []
-    if isinstance(status, str):
-        return [RunStatus(status)]
-    return [RunStatus(one) for one in status]
+def _new_run_id(now: int) -> str:
+    """128 bits in hexadecimal, the time first: ids made later sort later, as in UUID version 7."""
+    return f"{now:012x}{os.urandom(10).hex()}"
 
 
 def _guard(lease: Lease) -> dict[str, object]:
     return {"run_id": lease.run_id, "generation": lease.generation}
-
-
-def _run(row: sqlite3.Row) -> Run:
-    progress = row["progress"]
-    return Run(
-        id=row["id"],
-        job=row["job"],
-        input=_readable(row["input"]),
-        status=RunStatus(row["status"]),
-        idempotency_key=row["idempotency_key"],
-        lease_owner=row["lease_owner"],
-        lease_generation=row["lease_generation"],
-        heartbeat_at=row["heartbeat_at"],
-        interruptions=row["interruptions"],
-        progress=None if progress is None else Progress(*json.loads(progress)),
-        output=_readable(row["output"]),
-        error=_error(row["error"]),
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        completed_at=row["completed_at"],
-    )
-
-
-def _readable(text: str | None) -> object:
-    """The stored value, or the error that reading it gives: one bad value hides no other run."""
-    try:
-        return None if text is None else decode(text)
-    except UnreadableValue as error:
-        return error
-
-
-def _error(text: str | None) -> ErrorInfo | None:
-    return None if text is None else ErrorInfo(**json.loads(text))
-
-
-def _error_text(error: ErrorInfo | None) -> str | None:
-    if error is None:
-        return None
-    return json.dumps(
-        {
-            "type": error.type,
-            "message": error.message,
-            "traceback": error.traceback,
-            "step": error.step,
-        }
-    )

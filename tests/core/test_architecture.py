@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"execution"},
     {"term"},
     {"store"},
-    {"database"},
+    {"database", "rows"},
     {"browser", "testing"},
     {"local"},
     {"emitter"},

@@ -318,11 +318,11 @@ HOT_QUERIES = {
     "running": ("select * from runs where status = 'running' order by sequence", "runs_running"),
     "steps of a run": (
         "select name, error, output from steps where run_id = :run_id",
-        "sqlite_autoindex_steps_1",
+        "PRIMARY KEY",
     ),
     "step": (
         "select output from steps where run_id = :run_id and name = :name",
-        "sqlite_autoindex_steps_1",
+        "PRIMARY KEY",
     ),
     "run": ("select * from runs where id = :id", "sqlite_autoindex_runs_1"),
     "key": (
@@ -351,7 +351,7 @@ async def test_every_statement_of_the_store_avoids_scanning_runs(opened: OpenSto
     lease = opened.claim().lease
     store = opened.store
     store.renew(lease, 1)
-    store.checkpoint(lease, "s", output="1", started_at=0, now=1)
+    store.checkpoint(lease, "s", position=1, output="1", started_at=0, now=1)
     store.stored_steps(run.id)
     store.step_output(run.id, "s")
     store.get_steps(run.id)

@@ -16,10 +16,10 @@ from tests.core.kit import Bodies, Gate, OpenStore, Tab, record
 
 WRITES: dict[str, Callable[[Store, Lease], bool]] = {
     "checkpoint": lambda store, lease: store.checkpoint(
-        lease, "late", output="1", started_at=0, now=1
+        lease, "late", position=1, output="1", started_at=0, now=1
     ),
     "failed checkpoint": lambda store, lease: store.checkpoint(
-        lease, "late", error=ErrorInfo("E", "m"), started_at=0, now=1
+        lease, "late", position=1, error=ErrorInfo("E", "m"), started_at=0, now=1
     ),
     "complete": lambda store, lease: store.complete(lease, "1", 1),
     "fail": lambda store, lease: store.fail(lease, ErrorInfo("E", "m"), 1),
