@@ -128,7 +128,7 @@ def test_only_the_clock_reads_time_or_sleeps(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_only_the_store_and_the_database_contain_sql(path: Path) -> None:
-    if path.stem in ("store", "database"):
+    if path.stem in ("store", "database", "rows"):
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     texts = [
