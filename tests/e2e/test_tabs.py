@@ -30,23 +30,27 @@ def test_second_tab_says_that_another_leads_and_takes_over_when_that_one_is_gone
     assert len(second.events("tab:leader")) == 1
 
 
-def test_leader_that_is_fenced_stops_and_its_result_is_not_acknowledged(
+def test_thawed_leader_is_fenced_and_what_it_writes_late_is_never_acknowledged(
     chromium: Chromium, server: EffectServer
 ) -> None:
-    first, second = (Host(page, server.url) for page in (chromium.page, chromium.new_page()))
-    chromium.show(first.page)
+    zombie, successor = (Host(page, server.url) for page in (chromium.page, chromium.new_page()))
+    chromium.show(zombie.page)
     server.hold("second")
-    first.open()
+    zombie.open()
     server.wait_until_held("second")
 
-    # Without the lock nothing but the fence keeps two tabs apart.
-    chromium.show(second.page)
-    second.open(proof="none", heartbeat=0.5, threshold=1.5)
-    second.wait_for_event("run:requeued")
+    chromium.freeze(zombie.page)
+    chromium.show(successor.page)
+    # The frozen page keeps its lock. Without the lock, nothing but the fence keeps the two apart.
+    successor.open(proof="none", heartbeat=0.5, threshold=1.5)
+    successor.wait_for_event("run:requeued")
     server.release("second")
-    result = second.result()
-    first.wait_for_event("tab:follower")
+    result = successor.result()
+    chromium.thaw(zombie.page)
+    chromium.show(zombie.page)
+    zombie.wait_for_event("tab:follower")
 
     assert result == [1, 2, 1]
-    assert [effect.name for effect in server.effects()].count("third") == 1
-    assert not first.events("step:complete", step="second")
+    assert zombie.result() == [1, 2, 1]
+    assert not zombie.events("step:complete", step="second")
+    assert [effect.name for effect in server.effects()] == ["first", "second", "second", "third"]
