@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
+from inspect import iscoroutinefunction
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar, cast
@@ -21,12 +22,12 @@ from .errors import (
     RunWasCancelled,
     UnreadableValue,
 )
-from .events import Event, RunCancel, RunTrigger
+from .events import EVENT_TYPES, Event, RunCancel, RunTrigger
 from .jobs import AnyJob, Call, registry
 from .leader import Leader
 from .model import Disposition, Durability, ErrorInfo, Run, RunStatus, StepRecord, statuses
 from .ports import Environment
-from .term import OnHidden, check_options
+from .term import OnHidden, Term, check_options
 from .waiting import wait_until_terminal
 
 R_co = TypeVar("R_co", covariant=True)
@@ -127,6 +128,7 @@ class Durably:
         traceback: TracebackType | None,
     ) -> None:
         await self._leader.stop()
+        self._events.end_streams()
 
     async def trigger(
         self, call: Call[R_co], *, idempotency_key: str | None = None
@@ -157,7 +159,7 @@ class Durably:
 
     async def get_run(self, run_id: str) -> Run:
         """The run as it is now. Raises RunNotFound."""
-        run = (await self._leader.term()).store.get_run(run_id)
+        run = (await self._settled()).store.get_run(run_id)
         if run is None:
             raise RunNotFound(run_id)
         return run
@@ -180,12 +182,12 @@ class Durably:
             if isinstance(number, bool) or not isinstance(number, int) or number < 0:
                 raise InvalidOption(option, number, "a whole number of at least 0")
         jobs = [job] if isinstance(job, str) else list(job or ())
-        return (await self._leader.term()).store.list_runs(wanted, jobs, limit, offset)
+        return (await self._settled()).store.list_runs(wanted, jobs, limit, offset)
 
     async def get_steps(self, run_id: str) -> list[StepRecord]:
         """The checkpoints of a run, in the order in which they were stored. Raises RunNotFound."""
         await self.get_run(run_id)
-        return (await self._leader.term()).store.get_steps(run_id)
+        return (await self._settled()).store.get_steps(run_id)
 
     async def cancel(self, run_id: str) -> None:
         """Cancel a pending, running or waiting run.
@@ -219,10 +221,17 @@ class Durably:
     def on(self, event_type: str, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` with each event of this type (``"*"``: of any), in order.
 
+        Raises InvalidOption for a type that there is not, and for an async listener: it would not
+        be awaited; start a task from a plain one.
+
         An event of a write is delivered when the write is durable. What a listener raises goes to
         the handlers of ``on_error``, or to the log; it does not reach the run. The answer is a
         function that ends the subscription.
         """
+        if event_type not in EVENT_TYPES and event_type != "*":
+            raise InvalidOption("event_type", event_type, f"'*' or one of {sorted(EVENT_TYPES)}")
+        if not callable(listener) or iscoroutinefunction(listener):
+            raise InvalidOption("listener", listener, "a plain function")
         return self._events.on(event_type, listener)
 
     def on_error(self, handler: ErrorHandler) -> None:
@@ -232,9 +241,16 @@ class Durably:
     def events(self, run_id: str | None = None) -> AsyncIterator[Event]:
         """The events from now on, of one run or of all, as an async iterator.
 
-        Raises EventsOverflow where the reader falls 10,000 events behind.
+        It ends when the Durably is left. Raises EventsOverflow where the reader falls 10,000
+        events behind.
         """
         return self._events.stream(run_id)
+
+    async def _settled(self) -> Term:
+        """The term, once it shows nothing that a crash would undo."""
+        term = await self._leader.term()
+        await term.database.settle()
+        return term
 
 
 def _environment_here(name: str, directory: Path) -> Environment:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .clock import Clock, wait
 from .errors import (
     DamagedDatabase,
     NewerSchema,
-    NotOpen,
     StorageError,
     StorageFull,
     StorageLost,
@@ -46,6 +45,21 @@ REFUSALS = frozenset(
 Parameters = Mapping[str, object]
 
 
+FAULTS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What the place where the file lies can do to an open database."""
+
+
 class Database:
     """One opened database. Synchronous but for ``open``, ``flush`` and ``close``."""
 
@@ -62,14 +76,12 @@ class Database:
         self._in_transaction = False
         self._is_committing = False
         self._waiters: list[asyncio.Future[None]] = []
+        self._promised = 0
+        """The last commit that somebody waits or has waited for."""
+        self._disk_is_full = False
         self._durable: dict[Durability, int] = {"relaxed": 0, "strict": 0}
         self._failure: StorageError | None = None
         self._closing = asyncio.Event()
-
-    @property
-    def is_durable(self) -> bool:
-        """False where the mirror keeps nothing: the fallback in memory."""
-        return self._mirror.is_durable
 
     @property
     def is_full(self) -> bool:
@@ -101,6 +113,30 @@ class Database:
             raise DamagedDatabase(self.name, str(error)) from error
         await self.flush("strict")
 
+    async def settle(self) -> None:
+        """Wait until what was written to be durable is: readers see nothing that a crash undoes.
+
+        Returns at once where the storage is full or gone, and nothing would come of waiting.
+        """
+        while self._durable["relaxed"] < self._promised and self._failure is None:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            with suppress(StorageError):
+                await waiter
+
+    async def when_there_is_room(self, write: Callable[[], None]) -> None:
+        """Make a write that nothing may drop: try again while the disk is full.
+
+        Raises StorageFull once ``stop_waiting`` was called.
+        """
+        while True:
+            try:
+                return write()
+            except StorageFull:
+                await wait(self._clock, self._closing, FULL_RETRY_INTERVAL)
+                if self._closing.is_set():
+                    raise
+
     def stop_waiting(self) -> None:
         """From now on a ``flush`` to a full storage raises StorageFull at its first try."""
         self._closing.set()
@@ -120,14 +156,14 @@ class Database:
     def read(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
         try:
             return self._open_connection().execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._translated(error) from error
 
     def write(self, sql: str, parameters: Parameters) -> int:
         """Run one statement as a transaction of its own; the answer is how many rows it changed."""
         try:
             changed = self._open_connection().execute(sql, parameters).rowcount
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._translated(error) from error
         if changed:
             self._committed()
@@ -167,11 +203,12 @@ class Database:
         if durability == "none":
             return
         wanted = self.commits
+        self._promised = max(self._promised, wanted)
         while self._durable[durability] < wanted:
             if self._failure is not None and self.has_failed:
                 raise self._failure
             if self._connection is None:
-                raise NotOpen(self.name)
+                raise self._ended()
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             if not self._is_committing:
@@ -230,18 +267,29 @@ class Database:
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise self._failure or RuntimeError(f"database {self.name!r} is closed")
+            raise self._ended()
         return self._connection
 
-    def _translated(self, error: sqlite3.OperationalError) -> StorageError:
+    def _translated(self, error: sqlite3.DatabaseError) -> Exception:
         """What SQLite could not do for reasons outside of it; the statement changed nothing."""
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            if not self._disk_is_full:
+                self._disk_is_full = True
+                self.on_full(True)
             return StorageFull(self.name)
-        return StorageLost(self.name, str(error))
+        # The others are mistakes of this library, and show as they are.
+        return StorageLost(self.name, str(error)) if code in FAULTS else error
+
+    def _ended(self) -> StorageError:
+        return self._failure or StorageLost(self.name, "the term in which it was open has ended")
 
     def _committed(self) -> None:
         if not self._in_transaction:
             self.commits += 1
+        if self._disk_is_full:
+            self._disk_is_full = False
+            self.on_full(False)
 
     def _commit(self, durability: Durability) -> None:
         """Start one mirror commit of everything that SQLite has committed so far."""
@@ -252,17 +300,19 @@ class Database:
         def landed(error: StorageError | None) -> None:
             self._is_committing = False
             waiters, self._waiters = self._waiters, []
-            if error is None:
-                self._landed(aboard, durability)
-            else:
-                self._fail(error)
-            for waiter in waiters:
-                if waiter.done():
-                    continue
+            try:
                 if error is None:
-                    waiter.set_result(None)
+                    self._landed(aboard, durability)
                 else:
-                    waiter.set_exception(error)
+                    self._fail(error)
+            finally:
+                for waiter in waiters:
+                    if waiter.done():
+                        continue
+                    if error is None:
+                        waiter.set_result(None)
+                    else:
+                        waiter.set_exception(error)
 
         self._mirror.commit(durability, landed)
 

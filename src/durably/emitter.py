@@ -20,7 +20,7 @@ EVENT_QUEUE_LIMIT = 10_000
 """Events kept for one reader of ``events()`` that does not keep up."""
 
 Listener = Callable[[Event], object]
-ErrorHandler = Callable[[Exception, Event], object]
+ErrorHandler = Callable[[BaseException, Event], object]
 
 
 class Emitter:
@@ -33,6 +33,7 @@ class Emitter:
         self._staged: deque[tuple[int, Event]] = deque()
         self._listeners: dict[str, list[Listener]] = {}
         self._error_handlers: list[ErrorHandler] = []
+        self._stream_ends: list[Callable[[None], None]] = []
         self._is_delivering = False
 
     def on(self, event_type: str, listener: Listener) -> Callable[[], None]:
@@ -73,13 +74,15 @@ class Emitter:
         self._durable = 0
 
     def stream(self, run_id: str | None) -> AsyncIterator[Event]:
-        queue: asyncio.Queue[Event] = asyncio.Queue(EVENT_QUEUE_LIMIT)
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(EVENT_QUEUE_LIMIT)
         overflowed = False
 
-        def receive(event: Event) -> None:
+        def receive(event: Event | None) -> None:
             nonlocal overflowed
-            if run_id is not None and getattr(event, "run_id", None) != run_id:
+            if run_id and event and getattr(event, "run_id", None) != run_id:
                 return
+            if overflowed:
+                return  # What comes behind a gap would hide it.
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
@@ -89,13 +92,23 @@ class Emitter:
             while True:
                 if overflowed and queue.empty():
                     raise EventsOverflow(EVENT_QUEUE_LIMIT)
-                yield await queue.get()
+                event = await queue.get()
+                if event is None:
+                    return
+                yield event
 
         # Subscribed before the first read, so that nothing is missed in between; a `finally` in
         # the reader would not run where nobody ever reads.
         reader = read()
         finalize(reader, self.on("*", receive))
+        self._stream_ends.append(receive)
+        finalize(reader, self._stream_ends.remove, receive)
         return reader
+
+    def end_streams(self) -> None:
+        """Nothing happens any more: every stream ends when it is read to its end."""
+        for receive in self._stream_ends:
+            receive(None)
 
     def _deliver_ready(self) -> None:
         if self._is_delivering:
@@ -119,10 +132,13 @@ class Emitter:
         ):
             try:
                 listener(event)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                # Also a CancelledError or a SystemExit: they are the listener's, not the run's.
                 self._report(error, event)
 
-    def _report(self, error: Exception, event: Event) -> None:
+    def _report(self, error: BaseException, event: Event) -> None:
         if not self._error_handlers:
             logging.getLogger("durably").error(
                 "A listener for %s failed.", event.type, exc_info=error

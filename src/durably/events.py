@@ -187,3 +187,10 @@ class TabLeader(Event):
     """This tab leads now: its database is open and its worker claims runs."""
 
     type = "tab:leader"
+
+
+EVENT_TYPES = frozenset(
+    kind.type
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Event) and "type" in vars(kind)
+)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from .clock import Timer
-from .errors import DuplicateStep, LeaseLost, RunCancelled, RunSuspended, StopSignal
-from .events import RunProgress
+from .errors import (
+    DuplicateStep,
+    LeaseLost,
+    RunCancelled,
+    RunSuspended,
+    StopSignal,
+    UnreadableValue,
+)
+from .events import RunProgress, WorkerError
 from .model import Claim, ErrorInfo, Progress, RunStatus
 from .ports import VisibilitySignal
 from .term import Term
@@ -34,6 +42,8 @@ class Execution:
         self.signal: StopSignal | None = None
         self.task: asyncio.Task[None] | None = None
         """The task that executes the run."""
+        self.is_parked = False
+        """True where the run must not be claimed again in this term."""
         self._steps_under_way: dict[str, asyncio.Task[object] | None] = {}
         self._steps_held: set[asyncio.Task[object] | None] = set()
         """The tasks of steps that may not start yet."""
@@ -109,6 +119,19 @@ class Execution:
             unsubscribe()
         self.check()
 
+    def parked(self, error: UnreadableValue) -> StopSignal:
+        """What is stored for this run cannot be read here: leave it to a program that can.
+
+        A page that has not loaded the module of a class yet must not fail the runs that use it.
+        """
+        self.is_parked = True
+        message = f"Run {self.run_id!r} stays pending: {error}"
+        logging.getLogger("durably").warning(message)
+        self.term.events.emit(WorkerError(message=message, run_id=self.run_id))
+        self.suspend()
+        assert self.signal is not None
+        return self.signal
+
     def give_back(self) -> None:
         """Return the lease: the run is pending again and can be claimed at once."""
         if self.signal is None:
@@ -134,10 +157,22 @@ class Execution:
             raise DuplicateStep(name, self._call_sites[name], call_site)
         self._call_sites[name] = call_site
 
-    def next_position(self) -> int:
-        """The place of the next checkpoint among those of the run: 1, 2, ..."""
+    def store_checkpoint(
+        self, name: str, *, output: str | None, error: ErrorInfo | None, started_at: int
+    ) -> None:
+        """Write a checkpoint. Raises the stop signal where the store refuses it."""
+        store, now = self.term.store, self.term.clock.now()
+        if not store.checkpoint(
+            self.lease,
+            name,
+            position=self._checkpoints + 1,
+            output=output,
+            error=error,
+            started_at=started_at,
+            now=now,
+        ):
+            raise self.refused()
         self._checkpoints += 1
-        return self._checkpoints
 
     def checkpoint_of(self, name: str) -> tuple[str | None, ErrorInfo | None] | None:
         """The stored outcome of a step: its encoded output, or its failure; None if not run."""

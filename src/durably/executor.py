@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .codec import decode, encode
-from .errors import StepFailed, StorageError
+from .errors import StepFailed, StorageError, UnreadableValue
 from .events import RunComplete, RunFail
 from .execution import Execution, is_cancelled
 from .failure import describe_error
 from .jobs import AnyJob
 from .model import ErrorInfo
 from .step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a job function returned, as it is stored and as it is read again."""
+
+    text: str
+    value: object
 
 
 async def execute(execution: Execution, jobs: Mapping[str, AnyJob]) -> None:
@@ -42,21 +50,30 @@ async def _carry_out(execution: Execution, jobs: Mapping[str, AnyJob]) -> None:
         await execution.end_steps()
         execution.end_progress()
         if ending is not None and execution.signal is None:
-            _store(execution, ending)
+            await execution.term.database.when_there_is_room(lambda: _store(execution, ending))
     except StorageError:
         raise
+    except Exception as error:
+        # Given back, such a run would be claimed again at once, and for ever.
+        if execution.signal is None:
+            _store(execution, _failure(error))
     except BaseException:
         if execution.signal is None:
             execution.give_back()
             raise
 
 
-async def _ending(execution: Execution, job: AnyJob) -> str | ErrorInfo | None:
-    """The encoded output of the job function, or its failure; None where a signal ended it."""
+async def _ending(execution: Execution, job: AnyJob) -> Output | ErrorInfo | None:
+    """The output of the job function, or its failure; None where a signal ended it."""
     try:
         arguments = decode(execution.claim.input)
-        assert isinstance(arguments, dict), "a stored input is arguments by name"
-        return encode(await job.function(Step(execution), **arguments))
+    except UnreadableValue as error:
+        execution.parked(error)
+        return None
+    assert isinstance(arguments, dict), "a stored input is arguments by name"
+    try:
+        text = encode(await job.function(Step(execution), **arguments))
+        return Output(text, decode(text))
     except BaseException as error:
         if execution.signal is not None:
             return None  # A stop signal, a cancellation that carries it, a group, or what followed.
@@ -66,15 +83,15 @@ async def _ending(execution: Execution, job: AnyJob) -> str | ErrorInfo | None:
         return _failure(error)
 
 
-def _store(execution: Execution, ending: str | ErrorInfo) -> None:
+def _store(execution: Execution, ending: Output | ErrorInfo) -> None:
     term, lease = execution.term, execution.lease
     run_id, job, now = execution.run_id, execution.claim.job, term.clock.now()
     if isinstance(ending, ErrorInfo):
         if term.store.fail(lease, ending, now):
             term.tell(RunFail(run_id=run_id, job=job, error=ending))
             return
-    elif term.store.complete(lease, ending, now):
-        term.tell(RunComplete(run_id=run_id, job=job, output=decode(ending)))
+    elif term.store.complete(lease, ending.text, now):
+        term.tell(RunComplete(run_id=run_id, job=job, output=ending.value))
         return
     execution.refused()
 

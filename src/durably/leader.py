@@ -12,16 +12,29 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 
+from .clock import wait
 from .database import Database
 from .emitter import Emitter
 from .errors import NotOpen, StopSignal, StorageError, StorageFenced, StorageLost, StorageRefused
-from .events import StorageFullEvent, StorageLostEvent, StorageMemory, TabFollower, TabLeader
+from .events import (
+    StorageFullEvent,
+    StorageLostEvent,
+    StorageMemory,
+    TabFollower,
+    TabLeader,
+    WorkerError,
+)
 from .heartbeat import Heartbeat
 from .jobs import AnyJob
 from .ports import Environment, Mirror, Unsubscribe
 from .store import Store
 from .term import Options, Term
 from .worker import Worker
+
+REOPENINGS = 3
+"""Tries to open a storage again that was there before, one after the other."""
+REOPENING_PAUSE = 1.0
+"""Seconds between two of them."""
 
 
 class Leader:
@@ -49,6 +62,9 @@ class Leader:
         self._term_over = asyncio.Event()
         self._term_watchers: list[Callable[[], None]] = []
         self._is_stopping = False
+        self._stopping = asyncio.Event()
+        self._terms = 0
+        """How many terms there were since ``start``."""
 
     async def start(self) -> None:
         """Return when this program leads, its database is open, and its worker runs.
@@ -58,6 +74,8 @@ class Leader:
         if self._task is not None:
             raise RuntimeError(f"Durably({self._name!r}) is open already.")
         self._is_stopping = False
+        self._stopping.clear()
+        self._terms = 0
         self._term = asyncio.get_running_loop().create_future()
         self._environment.leadership.on_lost(self._lose)
         self._task = asyncio.ensure_future(self._lead())
@@ -70,6 +88,7 @@ class Leader:
     async def stop(self) -> None:
         """Let the steps under way finish, give the runs back, and let the leadership go."""
         self._is_stopping = True
+        self._stopping.set()
         self._term_over.set()
         if self._task is not None:
             if self._worker is None:
@@ -103,25 +122,43 @@ class Leader:
 
     async def _lead(self) -> None:
         leadership = self._environment.leadership
+        failures = 0
         while not self._is_stopping:
+            # Before the lock is asked for: what ends it from now on is not to be missed.
+            self._term_over.clear()
+            terms = self._terms
             try:
                 await self._serve(await self._acquire())
+            except StorageFenced:
+                continue  # Another tab was quicker; wait for the next turn.
             except Exception as error:
-                # Whoever waits for a term is told, also what was not foreseen.
-                self._end_term_with(error)
-                return
+                failures = 1 if self._terms > terms else failures + 1
+                if not self._terms or failures > REOPENINGS or not _may_pass(error):
+                    # Whoever waits for a term is told, also what was not foreseen.
+                    self._give_up(error)
+                    return
             finally:
                 leadership.release()
+            if failures:
+                await wait(self._environment.clock, self._stopping, REOPENING_PAUSE)
 
     async def _acquire(self) -> StorageRefused | None:
         """Wait for the leadership; the answer is why there is none, where memory will do."""
         try:
             await self._environment.leadership.acquire(self._say_who_leads)
         except StorageRefused as error:
-            if not self._falls_back_to_memory:
+            if not self._may_fall_back:
                 raise
             return error
         return None
+
+    def _give_up(self, error: Exception) -> None:
+        if self._terms:
+            # `__aenter__` has returned long ago, so this is the only place where it can be said.
+            message = f"{self._name!r} stops working: {error}"
+            logging.getLogger("durably").error(message)
+            self._events.emit_now(WorkerError(message=message))
+        self._end_term_with(error)
 
     def _end_term_with(self, error: Exception) -> None:
         """No term comes any more: whoever waits for one, or asks for one later, gets ``error``."""
@@ -130,11 +167,16 @@ class Leader:
             self._term.set_exception(error)
         self._term.exception()  # Marks it as seen: perhaps nobody waits.
 
+    @property
+    def _may_fall_back(self) -> bool:
+        # Later on an empty database in memory would take the place of one that holds work.
+        return self._falls_back_to_memory and not self._terms
+
     async def _serve(self, refusal: StorageRefused | None) -> None:
         """One term, from the takeover to its end."""
         assert self._term is not None
-        self._term_over.clear()
         database = await self._open_database(refusal)
+        self._terms += 1
         environment = self._environment
         term = Term(
             owner=self._owner,
@@ -196,7 +238,7 @@ class Leader:
             try:
                 return await self._open(self._environment.mirror())
             except StorageRefused as error:
-                if not self._falls_back_to_memory:
+                if not self._may_fall_back:
                     raise
                 refusal = error
         logging.getLogger("durably").warning("%s Running in memory, as asked.", refusal)
@@ -241,3 +283,8 @@ class Leader:
             "Another tab leads %r; this one waits and takes over when that tab is gone.", self._name
         )
         self._events.emit_now(TabFollower())
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether opening the storage again can help: browsers lose a connection now and then."""
+    return isinstance(error, StorageLost | StorageRefused)

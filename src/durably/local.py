@@ -19,7 +19,6 @@ class FileMirror:
     """No mirror at all: the file is the durable copy, shared by all processes that open it."""
 
     is_shared = True
-    is_durable = True
 
     def __init__(self, name: str, path: Path) -> None:
         self._name = name
@@ -56,7 +55,6 @@ class VolatileMirror:
     """The fallback where storage is refused: SQLite in memory, of which nothing is kept."""
 
     is_shared = False
-    is_durable = False
 
     async def take_over(self) -> str:
         return ":memory:"
@@ -128,6 +126,6 @@ def local_environment(name: str, directory: Path) -> Environment:
         mirror=lambda: FileMirror(name, path),
         leadership=EveryoneLeads(),
         visibility=AlwaysVisible(),
-        channel=LocalChannel(name),
+        channel=lambda: LocalChannel(name),
         poll_interval=POLL_INTERVAL,
     )

@@ -29,11 +29,6 @@ class Mirror(Protocol):
         """True where other processes may write to the same file at the same time."""
         ...
 
-    @property
-    def is_durable(self) -> bool:
-        """False where nothing is kept: the fallback in memory."""
-        ...
-
     async def take_over(self) -> str:
         """Refuse every later write of earlier owners, load the last state, and return the path
         of the file that SQLite is to open. An empty file means that nothing was stored.
@@ -119,7 +114,7 @@ class Environment:
     """Makes the mirror of one life of the database; called at each takeover."""
     leadership: Leadership
     visibility: Visibility
-    channel: Channel
+    channel: Callable[[], Channel]
     clock: Clock = field(default_factory=SystemClock)
     poll_interval: float | None = None
     """Seconds between looks for the work of other processes; None where there are none."""

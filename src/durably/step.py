@@ -16,6 +16,7 @@ from .errors import (
     StepFailed,
     StepOutputError,
     StorageError,
+    UnreadableValue,
     UnstorableValue,
 )
 from .events import LogWrite, StepComplete, StepFail, StepReplay, StepStart
@@ -23,6 +24,11 @@ from .execution import Execution, is_cancelled
 from .failure import describe_error
 from .model import Durability, ErrorInfo, Progress
 from .term import check_durability
+
+OUTPUT_ERRORS = frozenset(
+    f"{kind.__module__}.{kind.__qualname__}" for kind in (UnstorableValue, UnreadableValue)
+)
+"""The types under which a result that cannot be stored is remembered."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -81,6 +87,8 @@ class Step:
         Raises StepFailed where ``fn`` raised, StepOutputError where its result cannot be stored
         (neither is run again), DuplicateStep, NestedStep, and the stop signals of the run.
         """
+        if not callable(fn):
+            raise InvalidOption("fn", fn, 'a function: step.run("name", fn, argument)')
         # A plain function, so that the frame above is the caller's also under `gather`.
         caller = sys._getframe(1)
         call_site = f"{caller.f_code.co_filename}:{caller.f_lineno}"
@@ -89,7 +97,15 @@ class Step:
     def progress(
         self, current: float, total: float | None = None, message: str | None = None
     ) -> None:
-        """Say how far the run is. The latest progress is stored with the next commit."""
+        """Say how far the run is. The latest progress is stored with the next commit.
+
+        Raises InvalidOption for what is no number (``total`` may be None), or no text.
+        """
+        for option, number in (("current", current), ("total", 0 if total is None else total)):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                raise InvalidOption(option, number, "an int or a float")
+        if message is not None and not isinstance(message, str):
+            raise InvalidOption("message", message, "a string")
         self._execution.set_progress(Progress(current, total, message))
 
     def log(self, message: str, level: str = "info", **data: object) -> None:
@@ -133,7 +149,8 @@ class Step:
             )
             try:
                 output = encode(await self._call(name, fn, args))
-            except UnstorableValue as error:
+                value = decode(output)
+            except (UnstorableValue, UnreadableValue) as error:
                 failure = describe_error(error, name)
                 await self._checkpoint(name, level, started_at, error=failure)
                 raise StepOutputError(name, failure) from error
@@ -145,7 +162,7 @@ class Step:
                 raise StepFailed(name, failure) from error
             await self._checkpoint(name, level, started_at, output=output)
         execution.check()
-        return decode(output)
+        return value
 
     def _replay(self, name: str, output: str | None, error: ErrorInfo | None) -> object:
         execution = self._execution
@@ -153,9 +170,11 @@ class Step:
             StepReplay(run_id=self.run_id, job=execution.claim.job, step=name)
         )
         if error is None:
-            return decode(cast(str, output))
-        unstorable = error.type == describe_error(UnstorableValue("", "", "")).type
-        raise (StepOutputError if unstorable else StepFailed)(name, error)
+            try:
+                return decode(cast(str, output))
+            except UnreadableValue as unreadable:
+                raise execution.parked(unreadable) from unreadable
+        raise (StepOutputError if error.type in OUTPUT_ERRORS else StepFailed)(name, error)
 
     async def _call(self, name: str, fn: Callable[..., object], args: tuple[object, ...]) -> object:
         token = _current_step.set(name)
@@ -180,16 +199,11 @@ class Step:
         """Store the outcome of a step. On return it is durable, and the event is delivered."""
         execution, term = self._execution, self._execution.term
         try:
-            if not term.store.checkpoint(
-                execution.lease,
-                name,
-                position=execution.next_position(),
-                output=output,
-                error=error,
-                started_at=started_at,
-                now=term.clock.now(),
-            ):
-                raise execution.refused()
+            await term.database.when_there_is_room(
+                lambda: execution.store_checkpoint(
+                    name, output=output, error=error, started_at=started_at
+                )
+            )
             facts = {"run_id": self.run_id, "job": execution.claim.job, "step": name}
             term.tell(StepComplete(**facts) if error is None else StepFail(**facts, error=error))
             await term.database.flush(durability)

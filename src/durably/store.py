@@ -117,8 +117,13 @@ class Store:
 
     # Claims and leases
 
-    def claim(self, jobs: Collection[str], owner: str, now: int) -> Claim | None:
-        """Give the oldest pending run of these jobs to ``owner``, with a new lease generation."""
+    def claim(
+        self, jobs: Collection[str], owner: str, now: int, left_out: Collection[str] = ()
+    ) -> Claim | None:
+        """Give the oldest pending run of these jobs to ``owner``, with a new lease generation.
+
+        The runs whose ids are ``left_out`` are not considered.
+        """
         rows = self._database.write_returning(
             """
             update runs
@@ -132,12 +137,18 @@ class Store:
                 from runs
                 where status = 'pending'
                   and job in (select value from json_each(:jobs))
+                  and id not in (select value from json_each(:left_out))
                 order by sequence
                 limit 1
               )
             returning id, job, input, lease_generation
             """,
-            {"jobs": json.dumps(list(jobs)), "owner": owner, "now": now},
+            {
+                "jobs": json.dumps(list(jobs)),
+                "left_out": json.dumps(list(left_out)),
+                "owner": owner,
+                "now": now,
+            },
         )
         if not rows:
             return None

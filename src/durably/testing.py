@@ -137,7 +137,6 @@ class MemoryMirror:
     """A mirror whose durable copy is a ``MemoryDisk``. The SQLite file is a temporary one."""
 
     is_shared = False
-    is_durable = True
 
     def __init__(self, name: str, disk: MemoryDisk) -> None:
         self._name = name
@@ -254,6 +253,6 @@ def memory_environment(
         mirror=lambda: MemoryMirror("memory", storage),
         leadership=leadership,
         visibility=visibility or FakeVisibility(),
-        channel=LocalChannel("memory"),
+        channel=lambda: LocalChannel("memory"),
         clock=clock or FakeClock(),
     )

@@ -35,6 +35,8 @@ class Worker:
         self._recovery = Recovery(term, self.executions)
         self._wake = asyncio.Event()
         self._is_stopping = False
+        self._parked: set[str] = set()
+        """Runs that cannot be read here; this term does not claim them again."""
         self._unknown_jobs_told: set[str] = set()
 
     def wake(self) -> None:
@@ -63,19 +65,25 @@ class Worker:
         self._is_stopping = True
         for execution in self.executions.values():
             execution.suspend()
-        ended = asyncio.Event()
-        ending = asyncio.ensure_future(self._until_ended(ended))
-        await wait(self._term.clock, ended, self._term.options.stop_timeout)
-        ending.cancel()
+        await self._until_ended(self._term.options.stop_timeout)
         self._term.database.stop_waiting()
         for execution in self.executions.values():
             execution.interrupt()
-        await self._until_ended(asyncio.Event())
+        await self._wind_down()
 
     async def drop(self) -> None:
-        """``lose``, and return when every local execution has ended."""
+        """``lose``, and return when every local execution has ended, or would not end."""
         self.lose()
-        await self._until_ended(asyncio.Event())
+        await self._wind_down()
+
+    async def _wind_down(self) -> None:
+        """Wait for the executions that were cancelled; but not for ever for one that refuses."""
+        await self._until_ended(self._term.options.stop_timeout)
+        for run_id in self.executions:
+            # Nothing it does can be stored any more: its lease or its database is gone.
+            logging.getLogger("durably").error(
+                "Run %s swallows its cancellation; it is left behind.", run_id
+            )
 
     def lose(self) -> None:
         """End every local execution with LeaseLost: nothing it does counts any more."""
@@ -105,7 +113,9 @@ class Worker:
     def _claim(self) -> None:
         term = self._term
         while self._may_claim():
-            claim = term.store.claim(self._jobs.keys(), term.owner, term.clock.now())
+            # Not the runs whose old execution is still winding down here.
+            left_out = {*self.executions, *self._parked}
+            claim = term.store.claim(self._jobs.keys(), term.owner, term.clock.now(), left_out)
             if claim is None:
                 self._tell_unknown_jobs()
                 return
@@ -136,6 +146,8 @@ class Worker:
 
     def _ended(self, execution: Execution, task: asyncio.Task[None]) -> None:
         del self.executions[execution.run_id]
+        if execution.is_parked:
+            self._parked.add(execution.run_id)
         self.wake()
         if not task.cancelled() and (error := task.exception()) is not None:
             logging.getLogger("durably").error(
@@ -143,11 +155,16 @@ class Worker:
             )
             self._term.events.emit_now(WorkerError(message=repr(error), run_id=execution.run_id))
 
-    async def _until_ended(self, ended: asyncio.Event) -> None:
+    async def _until_ended(self, timeout: float) -> None:
+        """Wait until no execution is left, for ``timeout`` seconds at most."""
         tasks = {execution.task for execution in self.executions.values() if execution.task}
-        if tasks:
-            await asyncio.wait(tasks)
-        ended.set()
+        if not tasks:
+            return
+        ended = asyncio.Event()
+        ending = asyncio.ensure_future(asyncio.wait(tasks))
+        ending.add_done_callback(lambda _: ended.set())
+        await wait(self._term.clock, ended, timeout)
+        ending.cancel()
 
     def _tell_unknown_jobs(self) -> None:
         """Say once for each job that its runs wait because this program does not know it."""

@@ -120,8 +120,3 @@ class TestVolatileMirror:
 
         async with life(mirrors) as opened:
             assert opened.notes() == []
-
-    async def test_says_that_it_keeps_nothing(self) -> None:
-        mirror = VolatileMirror()
-
-        assert (mirror.is_durable, mirror.is_shared) == (False, False)

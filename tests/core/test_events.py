@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from durably import EventsOverflow, RunFailed, Step, events, job
+from durably import EventsOverflow, InvalidOption, RunFailed, Step, events, job
 from durably.emitter import EVENT_QUEUE_LIMIT, Emitter
 from durably.events import Event
 from durably.testing import FakeClock, settle
@@ -322,3 +322,34 @@ async def test_iterator_that_is_dropped_no_longer_listens() -> None:
     await settle()
 
     assert emitting._listeners["*"] == []
+
+
+async def test_listener_that_raises_cancelled_error_keeps_nobody_waiting(tab: Tab) -> None:
+    def cancel(event: Event) -> None:
+        raise asyncio.CancelledError
+
+    async with tab.durably(two_steps) as durably:
+        durably.on("run:trigger", cancel)
+        handle = await durably.trigger(two_steps())
+
+        assert await handle.result() == "done"
+
+
+async def test_iterator_ends_when_the_durably_is_left(tab: Tab) -> None:
+    async with tab.durably(two_steps) as durably:
+        reader = durably.events()
+        await (await durably.trigger(two_steps())).result()
+
+    assert [event.type async for event in reader][-1] == "run:complete"
+
+
+async def test_listener_for_a_type_that_there_is_not_is_refused(tab: Tab) -> None:
+    with pytest.raises(InvalidOption, match="run:complete"):
+        tab.durably().on("run:completed", print)
+
+
+async def test_async_listener_is_refused(tab: Tab) -> None:
+    async def listen(event: Event) -> None: ...
+
+    with pytest.raises(InvalidOption, match="plain function"):
+        tab.durably().on("*", listen)

@@ -353,3 +353,16 @@ async def test_step_in_a_task_of_a_step_is_refused(tab: Tab, bodies: Bodies) -> 
 
     assert len(refusals) == 1
     assert bodies.ran == []
+
+
+async def test_result_of_a_call_in_the_place_of_the_function_is_refused(tab: Tab) -> None:
+    @job
+    async def misuse(step: Step) -> None:
+        await step.run("misuse", len("abc"))  # type: ignore[call-overload]
+
+    async with tab.durably(misuse) as durably:
+        handle = await durably.trigger(misuse())
+        with pytest.raises(RunFailed, match="InvalidOption"):
+            await handle.result()
+
+        assert await durably.get_steps(handle.id) == []

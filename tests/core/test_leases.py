@@ -239,3 +239,12 @@ async def test_owner_whose_lease_only_expired_goes_on_where_it_is(
         assert (bodies.ran, gate.visits) == (["a", "b"], 1)
         run = await durably.get_run(handle.id)
         assert (run.lease_generation, run.interruptions) == (1, 0)
+
+
+async def test_run_that_still_winds_down_here_is_not_claimed_again(opened: OpenStore) -> None:
+    first, second = opened.trigger(), opened.trigger()
+
+    claim = opened.store.claim(["job"], "owner", 1, left_out=[first.id])
+
+    assert claim is not None
+    assert claim.lease.run_id == second.id

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from durably import Step, job
+import pytest
+
+from durably import RunFailed, Step, job
 from durably.testing import settle
 from tests.core.kit import Bodies, Gate, Tab, record, types
 
@@ -104,3 +107,21 @@ async def test_events_of_a_run_end_with_its_end(tab: Tab, bodies: Bodies) -> Non
         await tab.clock.advance(60)
 
         assert types(told)[-1] == "run:complete"
+
+
+@pytest.mark.parametrize("progress", [("5", 10), (True, 10), (5, "10"), (5, 10, 15)])
+async def test_progress_that_is_no_number_fails_the_run_once(
+    tab: Tab, bodies: Bodies, progress: tuple[Any, ...]
+) -> None:
+    @job
+    async def report(step: Step) -> None:
+        bodies("report")
+        step.progress(*progress)
+
+    async with tab.durably(report) as durably:
+        handle = await durably.trigger(report())
+        with pytest.raises(RunFailed, match="InvalidOption"):
+            await handle.result()
+        await settle()
+
+    assert bodies.count("report") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Process:
             mirror=lambda: FileMirror("shared", self._path),
             leadership=EveryoneLeads(),
             visibility=self.visibility,
-            channel=LocalChannel("shared"),
+            channel=lambda: LocalChannel("shared"),
             clock=self._clock,
             poll_interval=1.0,
         )
@@ -405,3 +406,38 @@ async def test_worker_survives_an_error_of_its_own(
 
             assert await handle.result() == "done"
     assert [event.message for event in errors] == ["RuntimeError('a bug')"]
+
+
+@dataclass(frozen=True)
+class Order:
+    number: int
+
+
+async def test_run_whose_checkpoint_cannot_be_read_here_waits_for_a_program_that_can(
+    tab: Tab, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_order = Order
+
+    @job
+    async def ship(step: Step) -> int:
+        order = await step.run("order", make_order, 7)
+        await gate()
+        return order.number
+
+    async with tab.life(ship) as life:
+        handle = await life.durably.trigger(ship())
+        await gate.entered.wait()
+    gate.open()
+    with monkeypatch.context() as without_class:
+        without_class.delattr(f"{__name__}.Order")
+        durably = tab.durably(ship)
+        errors = record(durably, "worker:error")
+        async with durably:
+            await settle()
+            run = await durably.get_run(handle.id)
+    async with tab.durably(ship) as durably:
+        result = await durably.result(handle.id)
+
+    assert run.status is RunStatus.PENDING
+    assert [event.run_id for event in errors] == [handle.id]
+    assert result == 7

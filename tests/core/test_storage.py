@@ -307,3 +307,37 @@ async def test_error_nobody_foresaw_while_opening_is_raised(
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         await tab.durably(idle).__aenter__()
+
+
+async def test_memory_takes_the_place_of_no_storage_that_held_work(tab: Tab) -> None:
+    durably = tab.durably(idle, when_refused="memory")
+    told = record(durably)
+    async with durably:
+        await (await durably.trigger(idle(), idempotency_key="k")).result()
+        tab.disk.fail(at=tab.disk.writes + 1, fault="lost")
+        with pytest.raises(StorageError):
+            await durably.trigger(idle())
+        tab.disk.fail(at=0, fault="refuse")
+        await tab.clock.advance(60)
+        with pytest.raises(StorageRefused):
+            await durably.list_runs()
+
+    assert "storage:memory" not in types(told)
+    assert types(told)[-1] == "worker:error"
+
+
+async def test_reader_sees_no_step_that_a_crash_would_undo(tab: Tab) -> None:
+    @job
+    async def one_step(step: Step) -> str:
+        return await step.run("only", str, "done")
+
+    async with tab.life(one_step) as life:
+        tab.disk.fail(at=tab.disk.writes + 3, fault="die")  # After the trigger and the claim.
+        handle = await life.durably.trigger(one_step())
+        await settle()
+        reading = asyncio.ensure_future(life.durably.get_steps(handle.id))
+        await settle()
+        was_answered = reading.done()
+
+    assert tab.disk.writes >= 3
+    assert not was_answered

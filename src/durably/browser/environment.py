@@ -14,5 +14,5 @@ def browser_environment(name: str) -> Environment:
         mirror=lambda: IndexedDBMirror(name),
         leadership=TabLeadership(name),
         visibility=page_visibility(),
-        channel=TabChannel(name),
+        channel=lambda: TabChannel(name),
     )

@@ -27,7 +27,6 @@ class IndexedDBMirror:
     """A SQLite file in Emscripten's memory, mirrored page by page into IndexedDB."""
 
     is_shared = False
-    is_durable = True
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -64,21 +64,35 @@ class TabChannel:
     def __init__(self, name: str) -> None:
         self._callbacks: list[Callable[[str], None]] = []
         self._channel = js.BroadcastChannel.new(f"durably:{name}")
-        self._proxy = create_proxy(self._receive)
-        self._channel.addEventListener("message", self._proxy)
+        self._proxy: Any = None  # only while somebody listens
 
     def post(self, message: str) -> None:
         self._channel.postMessage(message)
 
     def subscribe(self, callback: Callable[[str], None]) -> Unsubscribe:
         self._callbacks.append(callback)
-        return lambda: self._callbacks.remove(callback)
+        if self._proxy is None:
+            self._proxy = create_proxy(self._receive)
+            self._channel.addEventListener("message", self._proxy)
+
+        def unsubscribe() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+            if not self._callbacks:
+                self._stop_listening()
+
+        return unsubscribe
 
     def close(self) -> None:
         self._callbacks.clear()
-        self._channel.removeEventListener("message", self._proxy)
+        self._stop_listening()
         self._channel.close()
-        self._proxy.destroy()
+
+    def _stop_listening(self) -> None:
+        if self._proxy is not None:
+            self._channel.removeEventListener("message", self._proxy)
+            self._proxy.destroy()
+            self._proxy = None
 
     def _receive(self, event: Any) -> None:
         if isinstance(event.data, str):

@@ -436,6 +436,8 @@ export class Mirror {
   #seq = 0;
   #crc = 0;
   /** @type {Promise<string> | null} */
+  #takingOver = null;
+  /** @type {Promise<string> | null} */
   #appending = null;
   #isClosed = false;
   #isCleared = false;
@@ -447,7 +449,7 @@ export class Mirror {
   #logBytes = 0;
   #folds = 0;
   #isFolding = false;
-  /** Keys that nothing refers to any more: chunks of folds that a crash left unpublished.
+  /** Keys that nothing refers to any more: chunks of older manifests, and of folds that failed.
    *  @type {IDBValidKey[]} */
   #garbage = [];
   /** The seal of each earlier epoch, whose other records the next fold deletes.
@@ -468,7 +470,12 @@ export class Mirror {
   }
 
   /** Seal the old epoch, open the next, and load the file. */
-  async takeOver() {
+  takeOver() {
+    this.#takingOver = this.#takeOver();
+    return this.#takingOver;
+  }
+
+  async #takeOver() {
     try {
       this.#db = await this.#open(true);
       await this.#openEpoch(this.#db);
@@ -492,9 +499,11 @@ export class Mirror {
     return true;
   }
 
-  /** Let go of everything; resolves when no commit is under way any more. */
+  /** Let go of everything; resolves when no takeover and no commit is under way any more. */
   async close() {
     this.#isClosed = true;
+    // A takeover that nobody waits for any more must not go on behind this: it would fence the next.
+    await this.#takingOver;
     this.#drop();
     while (this.#appending) await this.#appending;
     this.#file?.remove();
@@ -758,16 +767,21 @@ export class Mirror {
     const records = this.#logRecords, bytes = this.#logBytes;
     this.#dirtyChunks = new Set();
     this.#folds += 1;
+    /** Keys of chunks that no manifest names yet. @type {IDBValidKey[]} */
+    let unpublished = [];
     try {
       const chunks = this.#chunks.slice();
       /** @type {IDBValidKey[]} */
       const superseded = [];
       for (const index of changed) {
         await new Promise((resolve) => setTimeout(resolve, FOLD_PAUSE_MS));
+        unpublished.push([index, this.#epoch, this.#folds]);
         const chunk = await this.#writeChunk(index);
+        // The file may grow again before the manifest is published: then it names the old chunk.
+        if (!chunk) continue;
         const old = chunks[index];
         if (old) superseded.push([index, old.epoch, old.fold]);
-        if (chunk) chunks[index] = chunk;
+        chunks[index] = chunk;
       }
       while (this.#appending) await this.#appending;
       const pages = this.#file?.pageCount ?? 0;
@@ -781,10 +795,14 @@ export class Mirror {
       this.#chunks = kept;
       this.#logRecords -= records;
       this.#logBytes -= bytes;
-      await this.#trim(from, superseded);
+      this.#garbage.push(...superseded);
+      unpublished = [];
+      await this.#trim(from);
     } catch {
-      // The older manifest holds; the next fold writes these chunks again.
+      // The older manifest holds; the next fold writes these chunks again. It deletes what this one
+      // wrote once its own manifest is there: then this one's cannot have been stored unseen.
       for (const index of changed) this.#dirtyChunks.add(index);
+      this.#garbage.push(...unpublished);
     } finally {
       this.#isFolding = false;
     }
@@ -817,9 +835,8 @@ export class Mirror {
   /**
    * Delete what the published manifest has made superfluous. Seals stay: they are the fence.
    * @param {Position} from
-   * @param {IDBValidKey[]} superseded
    */
-  async #trim(from, superseded) {
+  async #trim(from) {
     if (!this.#db) return;
     const trimming = this.#db.transaction(["log", "chunks"], "readwrite", { durability: "relaxed" });
     const trimmed = complete(trimming);
@@ -829,7 +846,7 @@ export class Mirror {
       if (epoch <= this.#epoch - KEPT_SEALS) log.delete([epoch, seal]);
       else if (seal > 0) log.delete(IDBKeyRange.bound([epoch, 0], [epoch, seal], false, true));
     }
-    for (const key of [...superseded, ...this.#garbage]) chunks.delete(key);
+    for (const key of this.#garbage) chunks.delete(key);
     await trimmed;
     this.#seals.clear();
     this.#garbage = [];

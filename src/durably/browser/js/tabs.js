@@ -37,12 +37,14 @@ export class TabLock {
    * @returns {Promise<void>}
    */
   async acquire(waiting) {
-    const { held } = await navigator.locks.query();
+    // A lock that this page has let go just now is free once the microtasks of that have run.
+    await null;
     this.#ending.signal.throwIfAborted();
-    if (held?.some((lock) => lock.name === this.#name)) waiting();
-    await new Promise((resolve, reject) => {
+    let isGranted = false;
+    const granted = new Promise((resolve, reject) => {
       navigator.locks
         .request(this.#name, { signal: this.#ending.signal }, () => {
+          isGranted = true;
           resolve(undefined);
           return new Promise((letGo) => {
             this.#letGo = () => letGo(undefined);
@@ -54,6 +56,11 @@ export class TabLock {
           reject(error);
         });
     });
+    // A question behind the request: its answer comes after a grant that was possible at once.
+    await Promise.race([granted, navigator.locks.query()]);
+    this.#ending.signal.throwIfAborted();
+    if (!isGranted) waiting();
+    await granted;
   }
 
   /** Let the lock go. Harmless when it is not held. */
