@@ -34,7 +34,8 @@ class Mirror(Protocol):
         of the file that SQLite is to open. An empty file means that nothing was stored.
 
         Raises StorageRefused where there is no storage, and DamagedDatabase where what is stored
-        is not one whole; then nothing that was stored has been changed.
+        is not one whole; then nothing that was stored has been changed, though the fence may have
+        been added to.
         """
         ...
 

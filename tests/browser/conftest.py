@@ -14,7 +14,8 @@ from pytest_pyodide.server import DefaultHandler
 
 from scripts.find_chromium import find_chromium
 from scripts.static_server import PROJECT_MOUNTS, StaticHandler, StaticServer
-from tests.browser.inside import INNER_SUMMARIES
+from tests.browser.inside import INNER_SUMMARIES, MOUNTS
+from tests.server import EffectServer
 
 # The first page of a module loads Pyodide, and two of them may do so at once.
 SCRIPT_TIMEOUT_S = 60
@@ -76,6 +77,13 @@ def site(web_server_main: tuple[str, int, None]) -> str:
     """The URL under which the built wheel and its package index are served to these pages."""
     host, port, _ = web_server_main
     return f"http://{host}:{port}/site"
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """Of the server whose pages run the tests of tests/browser/inside.py."""
+    with EffectServer(MOUNTS) as running:
+        yield running.url
 
 
 def pytest_configure(config: pytest.Config) -> None:

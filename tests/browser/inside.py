@@ -62,6 +62,8 @@ class InnerReport:
     outcomes: dict[str, str]
     """``passed``, ``failed``, ``skipped`` or ``xfailed`` of each test, by node id."""
     output: str
+    complaints: tuple[str, ...] = ()
+    """What the page reported as an error in its console, or threw and nobody caught."""
 
     @property
     def summary(self) -> str:
@@ -75,6 +77,7 @@ class InnerReport:
         found += [] if expected else ["the host collects no test"]
         bad = {test: how for test, how in self.outcomes.items() if how != "passed"}
         found += [f"{test}: {how}" for test, how in sorted(bad.items())]
+        found += [f"the page complained: {complaint}" for complaint in self.complaints]
         # Parameters are counted, not compared by name: a name made with repr may hold an address,
         # or something that one Python writes otherwise than another.
         on_host = Counter(map(without_parameters, expected))
@@ -114,7 +117,10 @@ def run_inside(
         "project": base64.b64encode(pack(project)).decode(),
         "arguments": ["-q", *NOT_FOR_PYODIDE, *folders],
     }
+    complaints: list[str] = []
     page = browser.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     try:
         page.goto(f"{server_url}/pages/blank.html")
         page.evaluate(
@@ -131,7 +137,7 @@ def run_inside(
         page.close()
     if error := report.get("error"):
         raise RuntimeError(f"pytest broke off inside Pyodide: {error}")
-    return InnerReport(report["exit_code"], report["outcomes"], report["output"])
+    return InnerReport(report["exit_code"], report["outcomes"], report["output"], tuple(complaints))
 
 
 def pack(project: Path) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,20 +11,12 @@ from playwright.sync_api import Browser
 from scripts.static_server import ROOT
 from tests.browser.inside import (
     INNER_SUMMARIES,
-    MOUNTS,
     InnerReport,
     collect_on_host,
     run_inside,
 )
-from tests.server import EffectServer
 
 ENGINE_TESTS = ("tests/core", "tests/contracts", "tests/crash")
-
-
-@pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    with EffectServer(MOUNTS) as running:
-        yield running.url
 
 
 def test_engine_tests_pass_inside_pyodide(

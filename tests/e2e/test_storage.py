@@ -59,6 +59,8 @@ ALTER_PAGE = """
 
 DELETE_RECORD = "log.delete(argument);"
 
+EMPTY_LOG = "log.clear();"
+
 TEAR_LAST_RECORD = """
   log.openCursor(null, "prev").onsuccess = ({ target }) => {
     target.result.update(target.result.value.slice(0, 3000));
@@ -133,8 +135,9 @@ def test_busy_run_that_is_folded_and_killed_goes_on_with_at_most_one_repeat(
         (DELETE_RECORD, [1, 3], "record 1.3 is missing"),
         (DELETE_RECORD, [1, 0], "record 1.0 is missing"),
         (TEAR_LAST_RECORD, None, "was altered"),
+        (EMPTY_LOG, None, "its log is missing"),
     ],
-    ids=["page altered", "page removed", "head removed", "torn"],
+    ids=["page altered", "page removed", "head removed", "torn", "log emptied"],
 )
 def test_damaged_log_is_refused_and_never_overwritten(
     host: Host, outsider: Page, damage: str, argument: object, complaint: str

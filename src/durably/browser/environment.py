@@ -11,8 +11,20 @@ from .visibility import page_visibility
 def browser_environment(name: str) -> Environment:
     """The environment of ``name`` in this tab: its IndexedDB database and its Web Lock."""
     return Environment(
-        mirror=lambda: IndexedDBMirror(name),
+        mirror=_Lives(name),
         leadership=TabLeadership(name),
         visibility=page_visibility(),
         channel=lambda: TabChannel(name),
     )
+
+
+class _Lives:
+    """Makes the mirror of each life. Only the first may find nothing and begin with nothing."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._count = 0
+
+    def __call__(self) -> IndexedDBMirror:
+        self._count += 1
+        return IndexedDBMirror(self._name, may_create=self._count == 1)

@@ -28,8 +28,9 @@ class IndexedDBMirror:
 
     is_shared = False
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, may_create: bool = True) -> None:
         self._name = name
+        self._may_create = may_create
         self._path = f"/durably/{name}-{next(_lives)}.sqlite3"
         self._mirror: Any = None
         self._landed: Landed = lambda error: None
@@ -39,7 +40,7 @@ class IndexedDBMirror:
     async def take_over(self) -> str:
         module = (await modules()).mirror
         self._mirror = module.Mirror.new(pyodide_js.FS, self._name, self._path, self._settled_proxy)
-        status: str = await self._mirror.takeOver()
+        status: str = await self._mirror.takeOver(self._may_create)
         if status != "ok":
             raise self._error(status)
         return self._path

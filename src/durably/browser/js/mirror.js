@@ -39,6 +39,8 @@ const FOLD_RECORDS = 200;
 const FOLD_BYTES = 1 << 20;
 /** A log of this size is folded however many chunks that takes: it bounds the time of a load. */
 const FOLD_BYTES_AT_MOST = 8 << 20;
+/** After a fold that failed, as it does near the quota, so many records before the next try. */
+const FOLD_RETRY_RECORDS = 20;
 /** Between two chunks of a fold, so that commits hardly feel it. */
 const FOLD_PAUSE_MS = 10;
 /** Seals of this many epochs are kept: no tab that is still frozen is older. */
@@ -250,7 +252,15 @@ function openDatabase(name, mayCreate) {
       request.result.createObjectStore("chunks");
       request.result.createObjectStore("meta");
     };
-    request.onsuccess = () => resolve(request.result);
+    let isBlocked = false;
+    request.onblocked = () => {
+      isBlocked = true;
+      reject(new Refused("another tab still holds the old database open"));
+    };
+    request.onsuccess = () => {
+      if (isBlocked) request.result.close();
+      else resolve(request.result);
+    };
     request.onerror = () => reject(request.error);
   });
 }
@@ -449,6 +459,8 @@ export class Mirror {
   #logBytes = 0;
   #folds = 0;
   #isFolding = false;
+  /** How many records the log has to have for the next fold, after one that failed. */
+  #foldNotBefore = 0;
   /** Keys that nothing refers to any more: chunks of older manifests, and of folds that failed.
    *  @type {IDBValidKey[]} */
   #garbage = [];
@@ -469,20 +481,26 @@ export class Mirror {
     this.#landed = landed;
   }
 
-  /** Seal the old epoch, open the next, and load the file. */
-  takeOver() {
-    this.#takingOver = this.#takeOver();
+  /**
+   * Seal the old epoch, open the next, and load the file.
+   * @param {boolean} mayCreate false where an empty database would take the place of a known one
+   */
+  takeOver(mayCreate) {
+    this.#takingOver = this.#takeOver(mayCreate);
     return this.#takingOver;
   }
 
-  async #takeOver() {
+  /** @param {boolean} mayCreate */
+  async #takeOver(mayCreate) {
     try {
-      this.#db = await this.#open(true);
+      this.#db = mayCreate ? await this.#open(true) : await this.#reopen();
       await this.#openEpoch(this.#db);
       await this.#load(this.#db);
       return "ok";
     } catch (error) {
       if (error instanceof Damaged) return `damaged: ${error.message}`;
+      if (error instanceof Lost) return `lost: ${error.message}`;
+      if (error instanceof DOMException && error.name === "QuotaExceededError") return "full";
       return `refused: ${error instanceof Refused ? error.message : String(error)}`;
     }
   }
@@ -495,7 +513,7 @@ export class Mirror {
    */
   commit(isStrict) {
     if (!this.#file?.isDirty && !isStrict && !this.#appending) return false;
-    void this.#commit(isStrict).then(this.#landed);
+    void this.#commit(isStrict).catch((error) => `lost: ${String(error)}`).then(this.#landed);
     return true;
   }
 
@@ -541,14 +559,19 @@ export class Mirror {
     const file = this.#file;
     if (!file) return "lost: the mirror is closed";
     const pageNumbers = file.takeDirty();
-    const record = encodeRecord({
-      kind: COMMIT, uuid: this.#uuid, writer: this.#writer, epoch: this.#epoch,
-      seq: this.#seq + 1, previous: this.#crc, pageCount: file.pageCount, pageNumbers, manifest,
-    }, file.bytes);
-    const status = await this.#write(record, isStrict);
-    if (status !== "ok") {
-      file.putBack(pageNumbers);
-      return status;
+    let isWritten = false;
+    /** @type {Uint8Array<ArrayBuffer>} */ let record;
+    try {
+      record = encodeRecord({
+        kind: COMMIT, uuid: this.#uuid, writer: this.#writer, epoch: this.#epoch,
+        seq: this.#seq + 1, previous: this.#crc, pageCount: file.pageCount, pageNumbers, manifest,
+      }, file.bytes);
+      const status = await this.#write(record, isStrict);
+      if (status !== "ok") return status;
+      isWritten = true;
+    } finally {
+      // Also where there was no memory for the record: a page is never forgotten.
+      if (!isWritten) file.putBack(pageNumbers);
     }
     this.#seq += 1;
     this.#crc = crcOf(record);
@@ -626,6 +649,7 @@ export class Mirror {
     if (typeof indexedDB === "undefined") throw new Refused("this page has no IndexedDB");
     const db = await openDatabase(this.#name, mayCreate);
     db.onclose = () => this.#drop();
+    // Sent before a deletion only: there is no second version of these stores yet.
     db.onversionchange = () => {
       this.#isCleared = true;
       this.#drop();
@@ -654,8 +678,10 @@ export class Mirror {
 
   /** @param {IDBDatabase} db */
   async #openEpoch(db) {
-    const transaction = db.transaction(["log", "meta"], "readwrite", { durability: "strict" });
+    const stores = ["log", "meta", "chunks"];
+    const transaction = db.transaction(stores, "readwrite", { durability: "strict" });
     const done = complete(transaction);
+    done.catch(() => {});
     const log = transaction.objectStore("log");
     try {
       const cursor = await result(log.openCursor(null, "prev"));
@@ -675,14 +701,22 @@ export class Mirror {
         }
         this.#crc = this.#addOpen(log, previous, last.pageCount);
       } else {
+        const meta = transaction.objectStore("meta");
+        const known = await result(meta.get("database"));
+        const chunks = await result(transaction.objectStore("chunks").count());
+        if (known || chunks) throw new Damaged("its log is missing");
         this.#epoch = 1;
-        transaction.objectStore("meta").put(
+        meta.put(
           { uuid: hex(this.#uuid), format: FORMAT, created_at: Date.now() }, "database",
         );
         this.#crc = this.#addOpen(log, previous, 0);
       }
     } catch (error) {
-      transaction.abort();
+      try {
+        transaction.abort();
+      } catch {
+        // It has aborted already, which is what `error` tells.
+      }
       await done.catch(() => {});
       throw error;
     }
@@ -743,7 +777,7 @@ export class Mirror {
   }
 
   #isFoldDue() {
-    if (this.#isFolding || this.#isClosed) return false;
+    if (this.#isFolding || this.#isClosed || this.#logRecords < this.#foldNotBefore) return false;
     if (this.#logBytes >= FOLD_BYTES_AT_MOST) return true;
     // Not before the log has half the bytes that the fold will write: so the cost of folding is
     // at most twice that of the log, however large the database is.
@@ -797,12 +831,14 @@ export class Mirror {
       this.#logBytes -= bytes;
       this.#garbage.push(...superseded);
       unpublished = [];
+      this.#foldNotBefore = 0;
       await this.#trim(from);
     } catch {
       // The older manifest holds; the next fold writes these chunks again. It deletes what this one
       // wrote once its own manifest is there: then this one's cannot have been stored unseen.
       for (const index of changed) this.#dirtyChunks.add(index);
       this.#garbage.push(...unpublished);
+      this.#foldNotBefore = this.#logRecords + FOLD_RETRY_RECORDS;
     } finally {
       this.#isFolding = false;
     }

@@ -1,0 +1,25 @@
+"""The contracts of the ports, and what is special to each, on a real IndexedDB and Web Locks."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser
+
+from scripts.static_server import ROOT
+from tests.browser.inside import INNER_SUMMARIES, collect_on_host, run_inside
+
+PORT_TESTS = ("tests/in_browser",)
+
+
+def test_ports_keep_their_contracts_in_a_browser(
+    browser: Browser, server_url: str, request: pytest.FixtureRequest
+) -> None:
+    expected = collect_on_host(ROOT, PORT_TESTS)
+
+    report = run_inside(browser, server_url, ROOT, PORT_TESTS)
+
+    request.config.stash[INNER_SUMMARIES].append(
+        f"ports in Chromium {browser.version}: {report.summary}"
+    )
+    if problems := report.problems(expected):
+        pytest.fail("\n".join([report.output, "", *problems]), pytrace=False)

@@ -1,0 +1,89 @@
+"""Web Locks keep the contract of Leadership, whichever way they are lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from durably.browser.tabs import TabLeadership
+from durably.ports import Leadership
+from tests.contracts.leadership import LeadershipContract, Leaderships, Waiter, nobody_waits
+from tests.in_browser.page import outside
+
+
+class TabLeaderships(Leaderships):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.made: list[TabLeadership] = []
+
+    def make(self) -> Leadership:
+        self.made.append(TabLeadership(self.name))
+        return self.made[-1]
+
+    async def lose(self, leadership: Leadership) -> None:
+        await (await outside()).steal(self.name)
+
+
+class PutAway(TabLeaderships):
+    async def lose(self, leadership: Leadership) -> None:
+        (await outside()).putAway()
+
+
+@pytest.fixture(params=[TabLeaderships, PutAway], ids=["stolen", "put away"])
+def leaderships(request: Any, name: str) -> Iterator[TabLeaderships]:
+    leaderships = request.param(name)
+    yield leaderships
+    for leadership in leaderships.made:
+        leadership.release()
+
+
+class TestTabLeadership(LeadershipContract):
+    async def test_lock_has_the_name_of_its_database(self, leaderships: TabLeaderships) -> None:
+        world = await outside()
+        leadership = leaderships.make()
+        before = await world.lockIsHeld(leaderships.name)
+        await leadership.acquire(nobody_waits)
+        during = await world.lockIsHeld(leaderships.name)
+        leadership.release()
+        # The lock manager is another process; a request behind the release tells when it is free.
+        await leaderships.make().acquire(lambda: None)
+        leaderships.made[-1].release()
+
+        assert (before, during) == (False, True)
+
+    async def test_databases_of_other_names_have_other_leaders(
+        self, leaderships: TabLeaderships
+    ) -> None:
+        await leaderships.make().acquire(nobody_waits)
+        other = TabLeadership(f"{leaderships.name}-other")
+        await other.acquire(nobody_waits)
+
+        other.release()
+
+    async def test_who_gives_up_at_once_never_leads(self, leaderships: TabLeaderships) -> None:
+        for turns in range(20):
+            early = asyncio.ensure_future(leaderships.make().acquire(lambda: None))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            early.cancel()
+            await asyncio.wait([early])
+            leaderships.made[-1].release()
+
+        await asyncio.wait_for(leaderships.make().acquire(lambda: None), 5)
+
+    async def test_loss_is_told_once(self, leaderships: TabLeaderships) -> None:
+        losses: list[bool] = []
+        leadership = leaderships.make()
+        leadership.on_lost(lambda: losses.append(True))
+        await leadership.acquire(nobody_waits)
+        next_one = Waiter(leaderships.make())
+        await next_one.waits.wait()
+        await leaderships.lose(leadership)
+        await next_one.leading
+        leadership.release()
+        await leaderships.lose(leadership)
+
+        assert losses == [True]
