@@ -203,6 +203,10 @@ class Leader:
         over = asyncio.ensure_future(self._until_over())
         try:
             await asyncio.wait([*duties, over], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # The host shuts its event loop down: nothing is lost, and the runs are given back.
+            self._is_stopping = True
+            raise
         finally:
             await self._leave(worker, database, [*duties, over])
 

@@ -362,8 +362,9 @@ async def test_leaving_is_not_counted_as_an_interruption(tab: Tab, bodies: Bodie
         assert run.lease_generation == 3
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
 async def test_host_that_cancels_everything_releases_the_lease(
-    processes: tuple[Process, Process], gate: Gate
+    processes: tuple[Process, Process], gate: Gate, newest_first: bool
 ) -> None:
     @job
     async def wait(step: Step) -> None:
@@ -375,7 +376,8 @@ async def test_host_that_cancels_everything_releases_the_lease(
     await first.__aenter__()
     handle = await first.trigger(wait())
     await gate.entered.wait()
-    for task in asyncio.all_tasks() - before:
+    tasks = asyncio.all_tasks() - before
+    for task in sorted(tasks, key=lambda task: int(task.get_name()[5:]), reverse=newest_first):
         task.cancel()
     await settle()
 
