@@ -16,6 +16,9 @@ from tests.browser.inside import (
     run_inside,
 )
 
+# Longer than the harness waits for the tests inside, which then says how far they got.
+pytestmark = pytest.mark.timeout(300)
+
 ENGINE_TESTS = ("tests/core", "tests/contracts", "tests/crash")
 
 
