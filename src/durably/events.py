@@ -1,8 +1,9 @@
 """What happened, as frozen dataclasses: one for each type of event.
 
 Each is named like its ``type``: ``StepComplete`` is ``step:complete``. Two events are equal only if
-they are the same one. (Every import delays the first line of a page. Two dozen classes that compare
-and print by generated code, or whose docstring has to be generated, take 20 ms more in a tab.)
+they are the same one. (Every import delays the first line of a page, and generating the methods of
+a class takes about a millisecond in a tab. So none compares or prints by generated code, each has
+a docstring of its own, and those without a field of their own are no dataclass again.)
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class RunEvent(Event):
     job: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunTrigger(RunEvent):
     """A run was created, and is pending."""
 
+    __slots__ = ()
     type = "run:trigger"
 
 
@@ -89,10 +90,10 @@ class RunFail(RunEvent):
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunCancel(RunEvent):
     """The run was cancelled, durably."""
 
+    __slots__ = ()
     type = "run:cancel"
 
 
@@ -103,24 +104,24 @@ class StepEvent(RunEvent):
     step: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepStart(StepEvent):
     """The step's function is about to be called."""
 
+    __slots__ = ()
     type = "step:start"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepComplete(StepEvent):
     """The step's result is durable."""
 
+    __slots__ = ()
     type = "step:complete"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepReplay(StepEvent):
     """The step was answered from its checkpoint; its function was not called."""
 
+    __slots__ = ()
     type = "step:replay"
 
 
@@ -160,10 +161,10 @@ class StorageMemory(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StorageFullEvent(Event):
     """The quota is used up. Nothing new is claimed until a commit succeeds again."""
 
+    __slots__ = ()
     type = "storage:full"
 
 
@@ -175,17 +176,17 @@ class StorageLostEvent(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TabFollower(Event):
     """Another tab leads; this one waits for its turn."""
 
+    __slots__ = ()
     type = "tab:follower"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TabLeader(Event):
     """This tab leads now: its database is open and its worker claims runs."""
 
+    __slots__ = ()
     type = "tab:leader"
 
 
