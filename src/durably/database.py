@@ -157,14 +157,20 @@ class Database:
         try:
             return self._open_connection().execute(sql, parameters).fetchall()
         except sqlite3.DatabaseError as error:
-            raise self._translated(error) from error
+            fault = self._fault(error)
+            if fault is None:
+                raise
+            raise fault from error
 
     def write(self, sql: str, parameters: Parameters) -> int:
         """Run one statement as a transaction of its own; the answer is how many rows it changed."""
         try:
             changed = self._open_connection().execute(sql, parameters).rowcount
         except sqlite3.DatabaseError as error:
-            raise self._translated(error) from error
+            fault = self._fault(error)
+            if fault is None:
+                raise
+            raise fault from error
         if changed:
             self._committed()
         return changed
@@ -270,16 +276,18 @@ class Database:
             raise self._ended()
         return self._connection
 
-    def _translated(self, error: sqlite3.DatabaseError) -> Exception:
-        """What SQLite could not do for reasons outside of it; the statement changed nothing."""
+    def _fault(self, error: sqlite3.DatabaseError) -> StorageError | None:
+        """What the place of the file did to a statement, which then changed nothing.
+
+        None for what is a mistake of this library; it shows as it is.
+        """
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code == sqlite3.SQLITE_FULL:
             if not self._disk_is_full:
                 self._disk_is_full = True
                 self.on_full(True)
             return StorageFull(self.name)
-        # The others are mistakes of this library, and show as they are.
-        return StorageLost(self.name, str(error)) if code in FAULTS else error
+        return StorageLost(self.name, str(error)) if code in FAULTS else None
 
     def _ended(self) -> StorageError:
         return self._failure or StorageLost(self.name, "the term in which it was open has ended")

@@ -108,7 +108,11 @@ def _failure(error: BaseException) -> ErrorInfo:
 
 def _step_behind(error: BaseException | None) -> StepFailed | None:
     """The step failure that an exception is, was raised from, or carries in a group."""
+    seen = set()
     while error is not None and not isinstance(error, StepFailed):
+        if id(error) in seen:
+            return None  # User code may raise an exception from itself.
+        seen.add(id(error))
         if isinstance(error, BaseExceptionGroup):
             found = (_step_behind(part) for part in error.exceptions)
             return next((failed for failed in found if failed is not None), None)

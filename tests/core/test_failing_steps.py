@@ -366,3 +366,15 @@ async def test_result_of_a_call_in_the_place_of_the_function_is_refused(tab: Tab
             await handle.result()
 
         assert await durably.get_steps(handle.id) == []
+
+
+async def test_exception_that_was_raised_from_itself_fails_the_run(tab: Tab) -> None:
+    @job
+    async def knot(step: Step) -> None:
+        error = ValueError("a knot")
+        raise error from error
+
+    async with tab.durably(knot) as durably:
+        handle = await durably.trigger(knot())
+        with pytest.raises(RunFailed, match="a knot"):
+            await handle.result()
