@@ -42,9 +42,6 @@ REFUSALS = frozenset(
 )
 """What SQLite says of a file that it cannot get at; anything else is about what is in it."""
 
-Parameters = Mapping[str, object]
-
-
 FAULTS = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -58,6 +55,8 @@ FAULTS = frozenset(
     }
 )
 """What the place where the file lies can do to an open database."""
+
+Parameters = Mapping[str, object]
 
 
 class Database:
@@ -119,8 +118,13 @@ class Database:
         Returns at once where the storage is full or gone, and nothing would come of waiting.
         """
         while self._durable["relaxed"] < self._promised and self._failure is None:
+            if self._connection is None:
+                return
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
+            if not self._is_committing:
+                # Whoever was to start this commit was cancelled while it waited for its turn.
+                self._commit("relaxed")
             with suppress(StorageError):
                 await waiter
 
@@ -154,23 +158,11 @@ class Database:
         await self._mirror.close()
 
     def read(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
-        try:
-            return self._open_connection().execute(sql, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
-            fault = self._fault(error)
-            if fault is None:
-                raise
-            raise fault from error
+        return self._execute(sql, parameters)[0]
 
     def write(self, sql: str, parameters: Parameters) -> int:
         """Run one statement as a transaction of its own; the answer is how many rows it changed."""
-        try:
-            changed = self._open_connection().execute(sql, parameters).rowcount
-        except sqlite3.DatabaseError as error:
-            fault = self._fault(error)
-            if fault is None:
-                raise
-            raise fault from error
+        _, changed = self._execute(sql, parameters)
         if changed:
             self._committed()
         return changed
@@ -270,6 +262,17 @@ class Database:
                 connection.execute(statement)
             connection.execute(f"pragma application_id = {APPLICATION_ID}")
             connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+    def _execute(self, sql: str, parameters: Parameters) -> tuple[list[sqlite3.Row], int]:
+        """The rows that a statement gives, and how many it changed."""
+        try:
+            cursor = self._open_connection().execute(sql, parameters)
+            return cursor.fetchall(), cursor.rowcount
+        except sqlite3.DatabaseError as error:
+            fault = self._fault(error)
+            if fault is None:
+                raise
+            raise fault from error
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -126,17 +126,18 @@ class Leader:
         while not self._is_stopping:
             # Before the lock is asked for: what ends it from now on is not to be missed.
             self._term_over.clear()
-            terms = self._terms
             try:
                 await self._serve(await self._acquire())
             except StorageFenced:
                 continue  # Another tab was quicker; wait for the next turn.
             except Exception as error:
-                failures = 1 if self._terms > terms else failures + 1
+                failures += 1
                 if not self._terms or failures > REOPENINGS or not _may_pass(error):
                     # Whoever waits for a term is told, also what was not foreseen.
                     self._give_up(error)
                     return
+            else:
+                failures = 0
             finally:
                 leadership.release()
             if failures:
