@@ -384,3 +384,21 @@ async def test_clock_of_a_file_is_the_machines_own(tmp_path: Path) -> None:
 
     assert isinstance(environment.clock, SystemClock)
     assert (tmp_path / "a" / "shop.sqlite3").exists()
+
+
+async def test_reader_does_not_wait_for_a_writer_that_was_cancelled(opened: OpenStore) -> None:
+    database = opened.database
+
+    async def write() -> None:
+        opened.trigger()
+        await database.flush()
+
+    first, second = asyncio.ensure_future(write()), asyncio.ensure_future(write())
+    await asyncio.sleep(0)
+    second.cancel()  # It waits for the commit of the first, to start one of its own.
+    await first
+    reading = asyncio.ensure_future(database.settle())
+    await settle()
+
+    assert reading.done()
+    reading.cancel()

@@ -343,22 +343,6 @@ async def test_reader_sees_no_step_that_a_crash_would_undo(tab: Tab) -> None:
     assert not was_answered
 
 
-async def test_reader_does_not_wait_for_a_writer_that_was_cancelled(tab: Tab) -> None:
-    async with tab.durably(idle) as durably:
-        database = (await durably._leader.term()).database
-        first = asyncio.ensure_future(durably.trigger(idle()))
-        second = asyncio.ensure_future(durably.trigger(idle()))
-        while not database._is_committing:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        second.cancel()
-        reading = asyncio.ensure_future(durably.list_runs())
-        await settle()
-
-        assert reading.done()
-        await first
-
-
 async def test_failed_reopenings_of_one_incident_do_not_count_for_the_next(tab: Tab) -> None:
     async with tab.durably(idle) as durably:
         for _ in range(5):
