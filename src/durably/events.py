@@ -1,33 +1,26 @@
 """What happened, as frozen dataclasses: one for each type of event.
 
-Each is named like its ``type``: ``StepComplete`` is ``step:complete``. Two events are equal only if
-they are the same one. (Every import delays the first line of a page, and generating the methods of
-a class takes about a millisecond in a tab. So none compares or prints by generated code, each has
-a docstring of its own, and those without a field of their own are no dataclass again.)
+Each is named like its ``type``: ``StepComplete`` is ``step:complete``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from .model import ErrorInfo, Progress
+from .records import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class Event:
     """``sequence`` counts the events of one Durably; ``at`` is UTC milliseconds."""
 
     type: ClassVar[str]
-    sequence: int = field(default=0, init=False)
-    at: int = field(default=0, init=False)
-
-    def __repr__(self) -> str:
-        facts = ", ".join(f"{one.name}={getattr(self, one.name)!r}" for one in fields(self))
-        return f"{type(self).__name__}({facts})"
+    sequence: int = 0
+    at: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class RunEvent(Event):
     """Something about one run."""
 
@@ -42,7 +35,7 @@ class RunTrigger(RunEvent):
     type = "run:trigger"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class RunClaimed(RunEvent):
     """A worker has taken the run, under a new lease generation."""
 
@@ -50,7 +43,7 @@ class RunClaimed(RunEvent):
     lease_generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class RunHeartbeat(RunEvent):
     """A lease was renewed; the renewal rides with the next commit."""
 
@@ -58,7 +51,7 @@ class RunHeartbeat(RunEvent):
     heartbeat_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class RunProgress(RunEvent):
     """The job function said how far it is; this rides with the next commit."""
 
@@ -66,7 +59,7 @@ class RunProgress(RunEvent):
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class RunRequeued(RunEvent):
     """A running run went back to pending; ``reason`` says what became of its owner."""
 
@@ -74,7 +67,7 @@ class RunRequeued(RunEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class RunComplete(RunEvent):
     """The job function has returned, and its output is durable."""
 
@@ -82,7 +75,7 @@ class RunComplete(RunEvent):
     output: object
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class RunFail(RunEvent):
     """The run has failed, durably."""
 
@@ -97,7 +90,7 @@ class RunCancel(RunEvent):
     type = "run:cancel"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class StepEvent(RunEvent):
     """Something about one step of a run."""
 
@@ -125,7 +118,7 @@ class StepReplay(StepEvent):
     type = "step:replay"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class StepFail(StepEvent):
     """The step's failure is durable."""
 
@@ -133,7 +126,7 @@ class StepFail(StepEvent):
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class LogWrite(RunEvent):
     """A line the job function logged. ``step`` is None outside a step."""
 
@@ -144,7 +137,7 @@ class LogWrite(RunEvent):
     step: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class WorkerError(Event):
     """The library itself could not do something; the run, if any, stays as it was stored."""
 
@@ -153,7 +146,7 @@ class WorkerError(Event):
     run_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class StorageMemory(Event):
     """Storage was refused and memory is used as asked: nothing will survive the tab."""
 
@@ -168,7 +161,7 @@ class StorageFullEvent(Event):
     type = "storage:full"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@record(kw_only=True)
 class StorageLostEvent(Event):
     """The storage went away. What was acknowledged is there after a reload."""
 

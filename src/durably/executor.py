@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .codec import decode, encode
 from .errors import StepFailed, StorageError, UnreadableValue
@@ -13,10 +13,11 @@ from .execution import Execution, is_cancelled
 from .failure import describe_error
 from .jobs import AnyJob
 from .model import ErrorInfo
+from .records import record
 from .step import Step
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Output:
     """What a job function returned, as it is stored and as it is read again."""
 

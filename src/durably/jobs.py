@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from .annotations import bind, check_job_function
 from .codec import encode
 from .errors import InvalidArguments, InvalidOption, UnstorableValue
+from .records import record
 
 if TYPE_CHECKING:
     from .step import Step
@@ -17,7 +17,7 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call(Generic[R_co]):
     """A job bound to its arguments: checked and ready to be stored, but not run.
 

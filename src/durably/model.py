@@ -6,9 +6,10 @@ Every time is an integer, UTC milliseconds. Every field has the name of its colu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
+
+from .records import record
 
 Disposition = Literal["created", "idempotent"]
 """What ``trigger`` did: made a run, or found the one with the same idempotency key."""
@@ -48,7 +49,7 @@ def statuses(status: RunStatus | str | Iterable[RunStatus | str] | None) -> list
 TERMINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ErrorInfo:
     """An exception as it is stored: text only, so that storing it can never fail."""
 
@@ -63,7 +64,7 @@ class ErrorInfo:
         return f"{self.type}: {self.message}{where}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress:
     """How far a run is, as its job function last said."""
 
@@ -72,7 +73,7 @@ class Progress:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lease:
     """The right to write to a run: required by every write, refused once a newer claim exists."""
 
@@ -80,7 +81,7 @@ class Lease:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Claim:
     """A run that was claimed, as the executor needs it; ``input`` is still encoded."""
 
@@ -89,7 +90,7 @@ class Claim:
     input: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     """One triggered execution of a job, as it was when it was read."""
 
@@ -122,7 +123,7 @@ class Run:
         return not self.status.is_terminal
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepRecord:
     """A checkpoint: the stored outcome of one step of one run."""
 

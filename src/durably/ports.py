@@ -7,12 +7,12 @@ is a suite in ``tests/contracts`` that all of them pass.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from .clock import Clock, SystemClock
 from .errors import StorageError
 from .model import Durability
+from .records import record
 
 Unsubscribe = Callable[[], None]
 Landed = Callable[[StorageError | None], None]
@@ -107,7 +107,7 @@ class Channel(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Environment:
     """The place the engine runs in: the four ports for one database, and the clock."""
 
@@ -116,6 +116,6 @@ class Environment:
     leadership: Leadership
     visibility: Visibility
     channel: Callable[[], Channel]
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock = SystemClock()
     poll_interval: float | None = None
     """Seconds between looks for the work of other processes; None where there are none."""

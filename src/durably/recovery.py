@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
 
 from .events import RunFail, RunRequeued
 from .model import ErrorInfo, Lease, Run
+from .records import record
 from .term import Term
 
 WATCHED_BEATS = 2
 """Heartbeat intervals for which a foreign run is watched before its old heartbeat is believed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Sighting:
     """A foreign run's heartbeat, and since when (monotonic) it has been seen unchanged."""
 

@@ -204,8 +204,11 @@ class Step:
                     name, output=output, error=error, started_at=started_at
                 )
             )
-            facts = {"run_id": self.run_id, "job": execution.claim.job, "step": name}
-            term.tell(StepComplete(**facts) if error is None else StepFail(**facts, error=error))
+            run_id, job = self.run_id, execution.claim.job
+            if error is None:
+                term.tell(StepComplete(run_id=run_id, job=job, step=name))
+            else:
+                term.tell(StepFail(run_id=run_id, job=job, step=name, error=error))
             await term.database.flush(durability)
         except StorageError:
             # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.

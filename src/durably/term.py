@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, get_args
 
@@ -13,12 +12,13 @@ from .errors import InvalidOption
 from .events import Event
 from .model import Durability
 from .ports import Visibility
+from .records import record
 from .store import Store
 
 OnHidden = Literal["continue", "pause"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Options:
     """The checked options of a Durably. Durations are seconds."""
 
@@ -72,7 +72,7 @@ def check_durability(durability: Durability) -> None:
         raise InvalidOption("durability", durability, '"relaxed" or "strict"')
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Term:
     """What the worker, the heartbeat and the executions of one period of leading share."""
 

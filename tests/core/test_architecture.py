@@ -38,6 +38,7 @@ LAYERS: list[set[str]] = [
     {"clock"},
     {"model"},
     {"errors"},
+    {"records"},
 ]
 LATE = {("app", "browser"), ("app", "local")}
 TYPES_ONLY = {("jobs", "step"), ("errors", "model")}
