@@ -1,9 +1,10 @@
 """Steps that survive a closed tab: durable execution for Python, in the browser and on CPython."""
 
 from . import events
-from .app import Durably, RunHandle
+from .app import Durably, Plugin
 from .clock import Clock
 from .errors import (
+    ConcurrencyConflict,
     DamagedDatabase,
     DuplicateStep,
     DurablyError,
@@ -14,6 +15,7 @@ from .errors import (
     LeaseLost,
     NestedStep,
     NewerSchema,
+    NotInsideStep,
     NotOpen,
     RunCancelled,
     RunConflict,
@@ -22,6 +24,7 @@ from .errors import (
     RunNotFound,
     RunSuspended,
     RunWasCancelled,
+    SignalConflict,
     StepFailed,
     StepMisuse,
     StepOutputError,
@@ -33,15 +36,40 @@ from .errors import (
     StorageRefused,
     UnreadableValue,
     UnstorableValue,
+    ValidationError,
+    WaitInsideStep,
+    WaitIsOver,
+    WaitNotFound,
+    WaitTimeout,
 )
+from .handle import RunHandle
 from .jobs import Call, Job, job
-from .model import Disposition, Durability, ErrorInfo, Progress, Run, RunStatus, StepRecord
+from .model import (
+    Attempt,
+    Coalesce,
+    Disposition,
+    Durability,
+    ErrorInfo,
+    InterruptionReason,
+    LogLine,
+    Progress,
+    Receipt,
+    Run,
+    RunStatus,
+    StepRecord,
+    Wait,
+    WaitResult,
+)
 from .ports import Environment
 from .step import Step
+from .triggers import Trigger
 
 __all__ = [
+    "Attempt",
     "Call",
     "Clock",
+    "Coalesce",
+    "ConcurrencyConflict",
     "DamagedDatabase",
     "Disposition",
     "DuplicateStep",
@@ -51,15 +79,20 @@ __all__ = [
     "Environment",
     "ErrorInfo",
     "EventsOverflow",
+    "InterruptionReason",
     "InvalidArguments",
     "InvalidOption",
     "Job",
     "JobNotRegistered",
     "LeaseLost",
+    "LogLine",
     "NestedStep",
     "NewerSchema",
+    "NotInsideStep",
     "NotOpen",
+    "Plugin",
     "Progress",
+    "Receipt",
     "Run",
     "RunCancelled",
     "RunConflict",
@@ -70,6 +103,7 @@ __all__ = [
     "RunStatus",
     "RunSuspended",
     "RunWasCancelled",
+    "SignalConflict",
     "Step",
     "StepFailed",
     "StepMisuse",
@@ -81,8 +115,16 @@ __all__ = [
     "StorageFull",
     "StorageLost",
     "StorageRefused",
+    "Trigger",
     "UnreadableValue",
     "UnstorableValue",
+    "ValidationError",
+    "Wait",
+    "WaitInsideStep",
+    "WaitIsOver",
+    "WaitNotFound",
+    "WaitResult",
+    "WaitTimeout",
     "events",
     "job",
 ]

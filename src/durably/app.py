@@ -4,60 +4,50 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from inspect import iscoroutinefunction
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Literal, Self, TypeVar, cast
+from typing import Literal, Protocol, Self, TypeVar, cast, is_typeddict
 
-from .emitter import Emitter, ErrorHandler, Listener
+from .clock import seconds
+from .emitter import Emitter
 from .errors import (
     InvalidOption,
     JobNotRegistered,
     RunCancelled,
     RunConflict,
-    RunFailed,
-    RunNotFound,
-    RunWasCancelled,
     UnreadableValue,
 )
-from .events import EVENT_TYPES, Event, RunCancel, RunTrigger
+from .events import LogWrite, RunCancel, RunDelete
+from .handle import RunHandle
+from .housekeeping import purge
 from .jobs import AnyJob, Call, registry
 from .leader import Leader
-from .model import Disposition, Durability, ErrorInfo, Run, RunStatus, StepRecord, statuses
+from .model import (
+    Coalesce,
+    Durability,
+    Progress,
+    Receipt,
+)
 from .ports import Environment
-from .term import OnHidden, Term, check_options
-from .waiting import wait_until_terminal
+from .queries import Queries
+from .term import OnHidden, check_count, check_options
+from .triggers import Trigger, check_trigger, create_runs
+from .waits import signal
 
 R_co = TypeVar("R_co", covariant=True)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-class RunHandle(Generic[R_co]):
-    """A triggered run: its id, what ``trigger`` did, and a way to its result."""
+class Plugin(Protocol):
+    """Something that extends a Durably: it listens, or wraps, or adds."""
 
-    def __init__(self, durably: Durably, run: Run, disposition: Disposition) -> None:
-        self._durably = durably
-        self.id = run.id
-        self.run = run
-        """The run as it was when ``trigger`` returned."""
-        self.disposition = disposition
-        """``created``, or ``idempotent`` where the key already had a run."""
-
-    async def result(self) -> R_co:
-        """Wait until the run is terminal, and return what its job function returned.
-
-        Raises RunFailed or RunWasCancelled. The result is durable.
-        """
-        return cast(R_co, await self._durably.result(self.id))
-
-    def __repr__(self) -> str:
-        return f"<RunHandle {self.id} {self.disposition}>"
+    def install(self, durably: Durably) -> None: ...
 
 
-class Durably:
+class Durably(Queries):
     """Runs jobs whose steps survive the end of the program.
 
     ``name`` names the database: in a browser an IndexedDB database of the page's origin, on
@@ -85,6 +75,11 @@ class Durably:
         durability: Durability = "relaxed",
         stop_timeout: float | timedelta = 10.0,
         when_refused: Literal["error", "memory"] = "error",
+        preserve_steps: bool = False,
+        persist_logs: bool = False,
+        retain: float | timedelta | None = None,
+        labels: type | None = None,
+        autostart: bool = True,
         directory: str | Path = ".",
         environment: Environment | None = None,
     ) -> None:
@@ -102,20 +97,27 @@ class Durably:
             on_hidden=on_hidden,
             durability=durability,
             stop_timeout=stop_timeout,
+            preserve_steps=preserve_steps,
+            persist_logs=persist_logs,
+            retain=retain,
         )
+        if labels is not None and not is_typeddict(labels):
+            raise InvalidOption("labels", labels, "a TypedDict of texts")
         self.name = name
         self._options = options
         self._jobs = registry(jobs)
         self._environment = environment or _environment_here(name, Path(directory))
-        self._events = Emitter(self._environment.clock)
-        self._leader = Leader(
+        events = Emitter(self._environment.clock)
+        leader = Leader(
             name,
             self._environment,
             options,
             self._jobs,
-            self._events,
+            events,
             falls_back_to_memory=when_refused == "memory",
+            is_working=autostart,
         )
+        super().__init__(leader, events, labels)
 
     async def __aenter__(self) -> Self:
         await self._leader.start()
@@ -130,64 +132,109 @@ class Durably:
         await self._leader.stop()
         self._events.end_streams()
 
+    # Triggering
+
     async def trigger(
-        self, call: Call[R_co], *, idempotency_key: str | None = None
+        self,
+        call: Call[R_co],
+        *,
+        idempotency_key: str | None = None,
+        idempotency_ttl: float | timedelta | None = None,
+        concurrency_key: str | None = None,
+        coalesce: Coalesce | None = None,
+        labels: Mapping[str, object] | None = None,
     ) -> RunHandle[R_co]:
         """Make a run of a bound job: ``await durably.trigger(import_orders("orders.csv"))``.
 
-        Where the job already has a run under ``idempotency_key``, that one is returned and its
-        input stays what it was. The run is durable when this returns. Raises JobNotRegistered and
-        InvalidOption; then nothing is stored.
+        Where the job already has a run under ``idempotency_key`` (not older than
+        ``idempotency_ttl``, seconds or timedelta), that one is returned and nothing is changed.
+        Of the runs of a job under one ``concurrency_key`` at most one runs and one is pending;
+        ``coalesce`` says which one to join instead. ``labels`` are texts to find runs by.
+
+        The run is durable when this returns. Raises JobNotRegistered, ValidationError, and
+        ConcurrencyConflict where the key has a pending run and ``coalesce`` is not given; then
+        nothing is stored.
         """
-        if not isinstance(call, Call):
-            raise InvalidOption("call", call, "a job called with its arguments: trigger(job(...))")
-        if call.job not in self._jobs:
-            raise JobNotRegistered(call.job)
-        if idempotency_key is not None and (
-            not isinstance(idempotency_key, str) or not idempotency_key
-        ):
-            raise InvalidOption("idempotency_key", idempotency_key, "a string that is not empty")
-        term = await self._leader.term()
-        run, disposition = term.store.create_run(
-            call.job, call.input, idempotency_key, term.clock.now()
+        (handle,) = await self.trigger_many(
+            [Trigger(call, idempotency_key, idempotency_ttl, concurrency_key, coalesce, labels)]
         )
-        if disposition == "created":
-            term.tell(RunTrigger(run_id=run.id, job=run.job))
+        return handle
+
+    async def trigger_many(
+        self, triggers: Iterable[Trigger[R_co] | Call[R_co]]
+    ) -> list[RunHandle[R_co]]:
+        """Make all these runs or, if one of them cannot be, none.
+
+        They are stored in their order, in one transaction; a later one may join an earlier one.
+        Raises what ``trigger`` raises.
+        """
+        items = [item if isinstance(item, Trigger) else Trigger(item) for item in triggers]
+        term = await self._leader.term()
+        now = term.clock.now()
+        news = [check_trigger(item, self._jobs, self._label_schema, now) for item in items]
+        creations = create_runs(term, news, items)
         await term.database.flush(self._options.durability)
         self._leader.wake()
-        return RunHandle(self, run, disposition)
+        return [RunHandle(self, creation) for creation in creations]
 
-    async def get_run(self, run_id: str) -> Run:
-        """The run as it is now. Raises RunNotFound."""
-        run = (await self._settled()).store.get_run(run_id)
-        if run is None:
-            raise RunNotFound(run_id)
-        return run
-
-    async def list_runs(
+    async def trigger_and_wait(
         self,
+        call: Call[R_co],
         *,
-        status: RunStatus | str | Iterable[RunStatus | str] | None = None,
-        job: str | Iterable[str] | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> list[Run]:
-        """Runs, newest first; with ``status`` or ``job`` (one or many) only those."""
-        try:
-            wanted = statuses(status)
-        except ValueError:
-            names = ", ".join(RunStatus)
-            raise InvalidOption("status", status, f"one or many of: {names}") from None
-        for option, number in (("limit", limit), ("offset", offset)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-                raise InvalidOption(option, number, "a whole number of at least 0")
-        jobs = [job] if isinstance(job, str) else list(job or ())
-        return (await self._settled()).store.list_runs(wanted, jobs, limit, offset)
+        timeout: float | timedelta | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_log: Callable[[LogWrite], object] | None = None,
+        idempotency_key: str | None = None,
+        idempotency_ttl: float | timedelta | None = None,
+        concurrency_key: str | None = None,
+        coalesce: Coalesce | None = None,
+        labels: Mapping[str, object] | None = None,
+    ) -> R_co:
+        """``trigger``, and return what the job function returns. Raises what both can raise."""
+        handle = await self.trigger(
+            call,
+            idempotency_key=idempotency_key,
+            idempotency_ttl=idempotency_ttl,
+            concurrency_key=concurrency_key,
+            coalesce=coalesce,
+            labels=labels,
+        )
+        return await handle.result(timeout, on_progress=on_progress, on_log=on_log)
 
-    async def get_steps(self, run_id: str) -> list[StepRecord]:
-        """The checkpoints of a run, in the order in which they were stored. Raises RunNotFound."""
-        await self.get_run(run_id)
-        return (await self._settled()).store.get_steps(run_id)
+    async def retrigger(self, run_id: str) -> RunHandle[object]:
+        """Make a fresh run of a terminal one, with the same input and labels, and without its keys.
+
+        Raises RunNotFound, RunConflict for a run that is not terminal, JobNotRegistered, and
+        InvalidArguments where the job's function of today does not take the input.
+        """
+        run = await self.get_run(run_id)
+        if not run.is_terminal:
+            raise RunConflict(run_id, run.status, "be triggered again before it has ended")
+        if run.job not in self._jobs:
+            raise JobNotRegistered(run.job)
+        if isinstance(run.input, UnreadableValue):
+            raise run.input
+        arguments = cast("dict[str, object]", run.input)
+        return await self.trigger(self._jobs[run.job](**arguments), labels=run.labels)
+
+    # Intervening
+
+    async def signal(
+        self, wait_id: str, payload: object = None, *, signal_id: str | None = None
+    ) -> Receipt:
+        """Give a wait what it waits for; a run that waits for it goes on.
+
+        It may come before the run waits, and is kept. On return it is durable. With a ``signal_id``
+        it is safe to send again: the same payload gets the same receipt, even when the wait is long
+        over.
+
+        Raises WaitNotFound; WaitIsOver where another signal or the deadline came first, or the run
+        has ended; SignalConflict where ``signal_id`` was used with another payload;
+        UnstorableValue; InvalidOption.
+        """
+        receipt = await signal(await self._leader.term(), wait_id, payload, signal_id)
+        self._leader.wake()
+        return receipt
 
     async def cancel(self, run_id: str) -> None:
         """Cancel a pending, running or waiting run.
@@ -197,60 +244,79 @@ class Durably:
         """
         term = await self._leader.term()
         run = await self.get_run(run_id)
-        if not term.store.cancel(run_id, term.clock.now()):
+        self._leader.record_attempts(run_id)
+        if not term.store.runs.cancel(
+            run_id, term.clock.now(), keeps_outputs=self._options.preserve_steps
+        ):
             raise RunConflict(run_id, run.status, "be cancelled")
         term.tell(RunCancel(run_id=run_id, job=run.job))
         self._leader.stop_run(run_id, RunCancelled())
         await term.database.flush(self._options.durability)
 
-    async def result(self, run_id: str) -> object:
-        """Wait until a run is terminal, and return what its job function returned.
+    async def delete_run(self, run_id: str) -> None:
+        """Remove a terminal run, with its steps, attempts, waits, logs and labels, durably.
 
-        Raises RunNotFound, RunFailed and RunWasCancelled; UnreadableValue where today's code cannot
-        read what is stored; NotOpen where the Durably is left meanwhile.
+        Its idempotency key is free again. Raises RunNotFound, and RunConflict for a run that is not
+        terminal.
         """
-        run = await wait_until_terminal(self._leader, self._events, run_id)
-        if run.status is RunStatus.COMPLETED:
-            if isinstance(run.output, UnreadableValue):
-                raise run.output
-            return run.output
-        if run.status is RunStatus.CANCELLED:
-            raise RunWasCancelled(run_id)
-        raise RunFailed(run_id, run.error or ErrorInfo("Unknown", "no error was stored"))
-
-    def on(self, event_type: str, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with each event of this type (``"*"``: of any), in order.
-
-        Raises InvalidOption for a type that there is not, and for an async listener: it would not
-        be awaited; start a task from a plain one.
-
-        An event of a write is delivered when the write is durable. What a listener raises goes to
-        the handlers of ``on_error``, or to the log; it does not reach the run. The answer is a
-        function that ends the subscription.
-        """
-        if event_type not in EVENT_TYPES and event_type != "*":
-            raise InvalidOption("event_type", event_type, f"'*' or one of {sorted(EVENT_TYPES)}")
-        if not callable(listener) or iscoroutinefunction(listener):
-            raise InvalidOption("listener", listener, "a plain function")
-        return self._events.on(event_type, listener)
-
-    def on_error(self, handler: ErrorHandler) -> None:
-        """Call ``handler`` with what a listener raised, and the event it was given."""
-        self._events.on_error(handler)
-
-    def events(self, run_id: str | None = None) -> AsyncIterator[Event]:
-        """The events from now on, of one run or of all, as an async iterator.
-
-        It ends when the Durably is left. Raises EventsOverflow where the reader falls 10,000
-        events behind.
-        """
-        return self._events.stream(run_id)
-
-    async def _settled(self) -> Term:
-        """The term, once it shows nothing that a crash would undo."""
         term = await self._leader.term()
-        await term.database.settle()
-        return term
+        run = await self.get_run(run_id)
+        if not term.store.retention.delete(run):
+            raise RunConflict(run_id, run.status, "be deleted before it has ended")
+        term.tell(RunDelete(run_id=run_id, job=run.job))
+        await term.database.flush(self._options.durability)
+
+    async def purge_runs(self, older_than: float | timedelta, limit: int = 500) -> int:
+        """Remove terminal runs that ended longer ago than this (seconds or timedelta), durably.
+
+        The earliest go first, ``limit`` at most. Their idempotency keys stay until they expire, so
+        that nothing is done twice. Returns how many are gone.
+        """
+        check_count("limit", limit)
+        age = round(seconds(older_than, "older_than") * 1000)
+        term = await self._leader.term()
+        purged = purge(term, term.clock.now() - age, limit)
+        await term.database.flush(self._options.durability)
+        return len(purged)
+
+    # The worker
+
+    def start(self) -> None:
+        """Claim and execute runs from now on. Entering does so already, unless ``autostart`` is
+        off."""
+        self._leader.start_working()
+
+    async def stop(self) -> None:
+        """Claim nothing more, and return when the steps under way have ended and are stored.
+
+        Their runs are given back, to go on after ``start`` or elsewhere; after ``stop_timeout``
+        the steps are not waited for. Everything but the worker goes on.
+        """
+        await self._leader.stop_working()
+
+    async def process_one(self) -> bool:
+        """Execute the oldest run that can be claimed to its end; False where there is none.
+
+        For scripts and tests, with ``autostart=False``.
+        """
+        return await self._leader.process_one()
+
+    async def process_until_idle(self, max_runs: int | None = None) -> int:
+        """``process_one`` until there is nothing to claim, or ``max_runs`` times.
+
+        Returns how many runs were executed.
+        """
+        if max_runs is not None:
+            check_count("max_runs", max_runs)
+        processed = 0
+        while (max_runs is None or processed < max_runs) and await self.process_one():
+            processed += 1
+        return processed
+
+    def use(self, plugin: Plugin) -> Self:
+        """Install a plugin: ``plugin.install(durably)`` is called now. Returns this Durably."""
+        plugin.install(self)
+        return self
 
 
 def _environment_here(name: str, directory: Path) -> Environment:

@@ -46,6 +46,27 @@ class SystemClock:
         return asyncio.get_running_loop().call_later(seconds, callback)
 
 
+class SteadyTime:
+    """The wall clock of the moment it was anchored, plus the time that has passed since.
+
+    Deadlines that are stored are compared with it: a wall clock that is set an hour forward ends no
+    wait early. A machine that sleeps may stop the monotonic clock, so the program anchors it again
+    whenever it is shown or resumed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.anchor()
+
+    def anchor(self) -> None:
+        """Believe the wall clock again."""
+        self._wall, self._monotonic = self._clock.now(), self._clock.monotonic()
+
+    def now(self) -> int:
+        """UTC milliseconds."""
+        return self._wall + int((self._clock.monotonic() - self._monotonic) * 1000)
+
+
 async def wait(clock: Clock, event: asyncio.Event, timeout: float | None) -> bool:
     """Wait until ``event`` is set or ``timeout`` seconds are over; True if the event is set."""
     if timeout is None:

@@ -176,20 +176,34 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside commit together, or none of them. Contains no ``await``."""
+        """All writes inside commit together, or none of them. Contains no ``await``.
+
+        Inside another transaction it is a part of that one.
+        """
+        if self._in_transaction:
+            yield
+            return
         connection = self._open_connection()
-        connection.execute("begin immediate")
+        changes = connection.total_changes
+        self._execute("begin immediate", {})
         self._in_transaction = True
         try:
             yield
+            self._execute("commit", {})
         except BaseException:
-            connection.execute("rollback")
+            if connection.in_transaction:
+                connection.execute("rollback")
             raise
-        else:
-            connection.execute("commit")
         finally:
             self._in_transaction = False
-        self._committed()
+        if connection.total_changes != changes:
+            self._committed()
+
+    def start_flush(self) -> None:
+        """Begin to make durable what was written, and do not wait for it."""
+        self._promised = self.commits
+        if self._connection is not None and not self._is_committing and not self.has_failed:
+            self._commit("relaxed")
 
     async def flush(self, durability: Durability = "relaxed") -> None:
         """Return when everything committed before this call is durable.

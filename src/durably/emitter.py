@@ -120,6 +120,13 @@ class Emitter:
         finally:
             self._is_delivering = False
 
+    def stamped(self, events: list[Event]) -> list[Event]:
+        """Events for one late reader alone: they have the place of the last one delivered."""
+        for event in events:
+            object.__setattr__(event, "sequence", self._sequence)
+            object.__setattr__(event, "at", self._clock.now())
+        return events
+
     def _deliver(self, event: Event) -> None:
         self._sequence += 1
         # The only writes to a frozen event: its place in the order is known at delivery, not when

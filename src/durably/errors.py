@@ -1,13 +1,19 @@
 """What can go wrong, as a tree.
 
 DurablyError
-├── InvalidOption             an option that cannot be what it is
-├── InvalidArguments          a job called with arguments it does not take
+├── ValidationError           what was asked for cannot be right; nothing was changed
+│   ├── InvalidOption         an option that cannot be what it is
+│   └── InvalidArguments      a job called with arguments it does not take
 ├── UnstorableValue           a value that the codec cannot store; names the path
 ├── UnreadableValue           a stored value that today's code cannot read
 ├── JobNotRegistered          a job this Durably was not given
 ├── RunNotFound               no such run
 ├── RunConflict               the run's status does not allow what was asked
+├── ConcurrencyConflict       its concurrency key has a pending run already
+├── WaitNotFound              no such wait
+├── WaitIsOver                a signal for a wait that is settled
+├── SignalConflict            a signal id that was used with another payload
+├── WaitTimeout               the run did not end in time; it goes on
 ├── RunDidNotComplete         what ``result()`` raises
 │   ├── RunFailed
 │   └── RunWasCancelled
@@ -15,7 +21,9 @@ DurablyError
 │   └── StepOutputError       the step ran, but its result cannot be stored
 ├── StepMisuse                a step used in a way that would break replay
 │   ├── DuplicateStep
-│   └── NestedStep
+│   ├── NestedStep
+│   ├── WaitInsideStep
+│   └── NotInsideStep
 ├── EventsOverflow            a reader of events that fell too far behind
 ├── NotOpen                   used before ``async with`` or after it
 └── StorageError
@@ -37,14 +45,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .model import ErrorInfo, RunStatus
+    from .model import ErrorInfo, RunStatus, Wait
 
 
 class DurablyError(Exception):
     """Whatever a caller of this library may want to handle."""
 
 
-class InvalidOption(DurablyError, ValueError):
+class ValidationError(DurablyError):
+    """What was asked for cannot be right. Nothing was changed."""
+
+
+class InvalidOption(ValidationError, ValueError):
     """An option has a value that it cannot have. Nothing was changed."""
 
     def __init__(self, option: str, value: object, wanted: str) -> None:
@@ -52,7 +64,7 @@ class InvalidOption(DurablyError, ValueError):
         self.option = option
 
 
-class InvalidArguments(DurablyError, TypeError):
+class InvalidArguments(ValidationError, TypeError):
     """A job was called with arguments that it does not take. Nothing was stored."""
 
     def __init__(self, job: str, problem: str) -> None:
@@ -105,6 +117,60 @@ class RunConflict(DurablyError):
         super().__init__(f"Run {run_id!r} is already {status.value} and cannot {verb}.")
         self.run_id = run_id
         self.status = status
+
+
+class ConcurrencyConflict(DurablyError):
+    """The concurrency key of a trigger has a pending run already. Nothing was stored."""
+
+    def __init__(self, job: str, key: str, run_id: str) -> None:
+        super().__init__(
+            f"Run {run_id!r} of job {job!r} is pending under the concurrency key {key!r} already. "
+            'Pass coalesce="skip" to join it.'
+        )
+        self.job = job
+        self.key = key
+        self.run_id = run_id
+
+
+class WaitNotFound(DurablyError, LookupError):
+    """There is no wait with this id; or its run was deleted."""
+
+    def __init__(self, wait_id: str) -> None:
+        super().__init__(f"There is no wait {wait_id!r}.")
+        self.wait_id = wait_id
+
+
+class WaitIsOver(DurablyError):
+    """The signal came too late, or another one came first. Nothing was changed."""
+
+    def __init__(self, wait: Wait) -> None:
+        ending = {
+            "signal": f"signal {wait.signal_id!r} came first",
+            "timeout": "its time was over",
+            "closed": "its run has ended",
+        }[wait.outcome]
+        super().__init__(f"Wait {wait.name!r} of run {wait.run_id!r} takes no signal: {ending}.")
+        self.wait = wait
+
+
+class SignalConflict(DurablyError):
+    """A signal id was used again with another payload. The first payload stays."""
+
+    def __init__(self, wait_id: str, signal_id: str) -> None:
+        super().__init__(
+            f"Signal {signal_id!r} was sent to wait {wait_id!r} before, with another payload. "
+            "Give each signal an id of its own."
+        )
+        self.wait_id = wait_id
+        self.signal_id = signal_id
+
+
+class WaitTimeout(DurablyError, TimeoutError):
+    """A run had not ended when the time was over. The run itself goes on."""
+
+    def __init__(self, run_id: str, timeout: float) -> None:
+        super().__init__(f"Run {run_id!r} has not ended within {timeout} s; it goes on.")
+        self.run_id = run_id
 
 
 class RunDidNotComplete(DurablyError):
@@ -171,6 +237,23 @@ class NestedStep(StepMisuse):
             f"Step {inner!r} was started inside step {outer!r}. A step is one unit of work: "
             "start steps from the job function, or call the function without step.run."
         )
+
+
+class WaitInsideStep(StepMisuse):
+    """A wait was used inside the function of a step."""
+
+    def __init__(self, step: str, wait: str) -> None:
+        super().__init__(
+            f"Wait {wait!r} was used inside step {step!r}. A step is done again if it is "
+            "interrupted: prepare waits and wait for them in the job function itself."
+        )
+
+
+class NotInsideStep(StepMisuse):
+    """Something that belongs to the try of a step was used outside any step's function."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__(f"step.{verb} works inside the function of a step only.")
 
 
 class EventsOverflow(DurablyError):

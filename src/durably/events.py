@@ -5,9 +5,10 @@ Each is named like its ``type``: ``StepComplete`` is ``step:complete``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from .model import ErrorInfo, Progress
+from .model import Coalesce, ErrorInfo, InterruptionReason, Progress
 from .records import record
 
 
@@ -16,6 +17,8 @@ class Event:
     """``sequence`` counts the events of one Durably; ``at`` is UTC milliseconds."""
 
     type: ClassVar[str]
+    is_operational: ClassVar[bool] = False
+    """True where it is about the machinery; False where it is about the work itself."""
     sequence: int = 0
     at: int = 0
 
@@ -36,10 +39,21 @@ class RunTrigger(RunEvent):
 
 
 @record(kw_only=True)
+class RunCoalesced(RunEvent):
+    """A trigger joined this run and made none of its own; what it brought was not stored."""
+
+    type = "run:coalesced"
+    coalesce: Coalesce
+    skipped_input: Mapping[str, object]
+    skipped_labels: Mapping[str, str]
+
+
+@record(kw_only=True)
 class RunClaimed(RunEvent):
     """A worker has taken the run, under a new lease generation."""
 
     type = "run:claimed"
+    is_operational = True
     lease_generation: int
 
 
@@ -48,6 +62,7 @@ class RunHeartbeat(RunEvent):
     """A lease was renewed; the renewal rides with the next commit."""
 
     type = "run:heartbeat"
+    is_operational = True
     heartbeat_at: int
 
 
@@ -61,10 +76,19 @@ class RunProgress(RunEvent):
 
 @record(kw_only=True)
 class RunRequeued(RunEvent):
-    """A running run went back to pending; ``reason`` says what became of its owner."""
+    """A run that was running or waiting is pending again; ``reason`` says why."""
 
     type = "run:requeued"
+    is_operational = True
     reason: str
+
+
+@record(kw_only=True)
+class RunWaiting(RunEvent):
+    """The run waits for something from outside, and holds no slot and no key meanwhile."""
+
+    type = "run:waiting"
+    wait_ids: tuple[str, ...]
 
 
 @record(kw_only=True)
@@ -88,6 +112,13 @@ class RunCancel(RunEvent):
 
     __slots__ = ()
     type = "run:cancel"
+
+
+class RunDelete(RunEvent):
+    """The run is gone, with everything that belonged to it."""
+
+    __slots__ = ()
+    type = "run:delete"
 
 
 @record(kw_only=True)
@@ -127,6 +158,14 @@ class StepFail(StepEvent):
 
 
 @record(kw_only=True)
+class StepCancel(StepEvent):
+    """The step's function was stopped; whatever it did is not stored."""
+
+    type = "step:cancel"
+    reason: InterruptionReason
+
+
+@record(kw_only=True)
 class LogWrite(RunEvent):
     """A line the job function logged. ``step`` is None outside a step."""
 
@@ -142,6 +181,7 @@ class WorkerError(Event):
     """The library itself could not do something; the run, if any, stays as it was stored."""
 
     type = "worker:error"
+    is_operational = True
     message: str
     run_id: str | None = None
 
@@ -151,6 +191,7 @@ class StorageMemory(Event):
     """Storage was refused and memory is used as asked: nothing will survive the tab."""
 
     type = "storage:memory"
+    is_operational = True
     reason: str
 
 
@@ -159,6 +200,7 @@ class StorageFullEvent(Event):
 
     __slots__ = ()
     type = "storage:full"
+    is_operational = True
 
 
 @record(kw_only=True)
@@ -166,6 +208,7 @@ class StorageLostEvent(Event):
     """The storage went away. What was acknowledged is there after a reload."""
 
     type = "storage:lost"
+    is_operational = True
     reason: str
 
 
@@ -174,6 +217,7 @@ class TabFollower(Event):
 
     __slots__ = ()
     type = "tab:follower"
+    is_operational = True
 
 
 class TabLeader(Event):
@@ -181,6 +225,7 @@ class TabLeader(Event):
 
     __slots__ = ()
     type = "tab:leader"
+    is_operational = True
 
 
 EVENT_TYPES = frozenset(

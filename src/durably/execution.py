@@ -6,25 +6,24 @@ import asyncio
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from .clock import Timer
+from .attempts import Attempts
 from .errors import (
     DuplicateStep,
     LeaseLost,
     RunCancelled,
     RunSuspended,
     StopSignal,
+    StorageError,
     UnreadableValue,
 )
-from .events import RunProgress, WorkerError
-from .model import Claim, ErrorInfo, Progress, RunStatus
+from .events import RunWaiting, StepCancel, WorkerError
+from .model import Claim, ErrorInfo, RunStatus
 from .ports import VisibilitySignal
+from .progress import ProgressWriter
 from .term import Term
-
-PROGRESS_INTERVAL = 1.0
-"""Seconds between two writes of a run's progress."""
 
 
 class Execution:
@@ -49,10 +48,15 @@ class Execution:
         """The tasks of steps that may not start yet."""
         self._is_over = False
         self._call_sites: dict[str, str] = {}
-        self._stored = term.store.stored_steps(self.run_id)
+        self._wait_sites: dict[str, str] = {}
+        self._stored = term.store.steps.stored(self.run_id)
         self._checkpoints = len(self._stored)
-        self._progress: Progress | None = None
-        self._progress_timer: Timer | None = None
+        self._awaited: list[str] = []
+        """The ids of the open waits that the job function waits for."""
+        self.attempts = Attempts(term, claim)
+        self.progress = ProgressWriter(term, claim)
+        self.cancelled = asyncio.Event()
+        """Set when a step under way has to stop: nothing it does will be stored."""
 
     # Stopping
 
@@ -60,6 +64,7 @@ class Execution:
         """End this execution now: its steps are cancelled and their results never stored."""
         if self.signal is None or isinstance(self.signal, RunSuspended):
             self.signal = signal
+        self.cancelled.set()
         self._cancel(self.task, *self._steps_held, *self._steps_under_way.values())
 
     def suspend(self) -> None:
@@ -74,6 +79,7 @@ class Execution:
         """Suspend, and do not wait for the steps under way: they will run again."""
         if self.signal is None:
             self.signal = RunSuspended()
+        self.cancelled.set()
         self._cancel(self.task, *self._steps_held, *self._steps_under_way.values())
 
     def _cancel(self, *tasks: asyncio.Task[Any] | None) -> None:
@@ -132,15 +138,28 @@ class Execution:
         assert self.signal is not None
         return self.signal
 
+    def wait_for(self, wait_id: str) -> StopSignal:
+        """Let the run wait for something from outside: it stops here until that has come."""
+        self._awaited.append(wait_id)
+        self.suspend()
+        assert self.signal is not None
+        return self.signal
+
     def give_back(self) -> None:
-        """Return the lease: the run is pending again and can be claimed at once."""
+        """Return the lease: the run is pending again and can be claimed at once; or it waits."""
+        term, now = self.term, self.term.clock.now()
         if self.signal is None:
             self.signal = RunSuspended()
-        self.term.store.release(self.lease)
+        if not self._awaited:
+            term.store.leases.release(self.lease, now)
+        elif term.store.leases.suspend(self.lease, self._awaited) is not None:
+            term.tell(
+                RunWaiting(run_id=self.run_id, job=self.claim.job, wait_ids=tuple(self._awaited))
+            )
 
     def refused(self) -> StopSignal:
         """The store refused a write under this lease: stop, and return the reason."""
-        run = self.term.store.get_run(self.run_id)
+        run = self.term.store.runs.get(self.run_id)
         cancelled = run is not None and run.status is RunStatus.CANCELLED
         self.stop(RunCancelled() if cancelled else LeaseLost())
         assert self.signal is not None
@@ -157,19 +176,30 @@ class Execution:
             raise DuplicateStep(name, self._call_sites[name], call_site)
         self._call_sites[name] = call_site
 
+    def reserve_wait(self, name: str, call_site: str) -> None:
+        """Take the name of a wait for this execution. Raises DuplicateStep where it is taken."""
+        if name in self._wait_sites:
+            raise DuplicateStep(name, self._wait_sites[name], call_site)
+        self._wait_sites[name] = call_site
+
+    def close(self) -> None:
+        """Nothing of this execution goes on: its timers end."""
+        self.attempts.close()
+        self.progress.close()
+
     def store_checkpoint(
         self, name: str, *, output: str | None, error: ErrorInfo | None, started_at: int
     ) -> None:
         """Write a checkpoint. Raises the stop signal where the store refuses it."""
-        store, now = self.term.store, self.term.clock.now()
-        if not store.checkpoint(
+        if not self.term.store.steps.checkpoint(
             self.lease,
             name,
             position=self._checkpoints + 1,
+            attempt=self.attempts.number(name),
             output=output,
             error=error,
             started_at=started_at,
-            now=now,
+            now=self.term.clock.now(),
         ):
             raise self.refused()
         self._checkpoints += 1
@@ -178,19 +208,42 @@ class Execution:
         """The stored outcome of a step: its encoded output, or its failure; None if not run."""
         stored = self._stored.get(name)
         if stored is not None and stored[0] == "":
-            return self.term.store.step_output(self.run_id, name), None
+            return self.term.store.steps.output(self.run_id, name), None
         return stored
 
     @contextmanager
-    def under_way(self, name: str) -> Iterator[None]:
+    def under_way(self, name: str, started_at: int) -> Iterator[None]:
         """Mark a step as under way in the current task, so that ``stop`` reaches it."""
         self._steps_under_way[name] = asyncio.current_task()
+        self.attempts.begin(name, started_at)
         try:
             yield
+        except (StopSignal, asyncio.CancelledError):
+            self._step_was_cut(name)
+            raise
         finally:
+            self.attempts.end(name)
             del self._steps_under_way[name]
             if isinstance(self.signal, RunSuspended) and not self._steps_under_way:
                 self._cancel(self.task)  # The last step that the job function had to wait for.
+
+    def _step_was_cut(self, name: str) -> None:
+        """A try ended without an outcome: say so, and leave a record of it where that is possible.
+
+        Where the run was cancelled or the lease is lost, the store refuses the record.
+        """
+        with suppress(StorageError):
+            self.attempts.save()
+        if self.signal is not None:
+            by_cancel = isinstance(self.signal, RunCancelled)
+            self.term.events.emit(
+                StepCancel(
+                    run_id=self.run_id,
+                    job=self.claim.job,
+                    step=name,
+                    reason="cancelled" if by_cancel else "lease-lost",
+                )
+            )
 
     async def end_steps(self) -> None:
         """The job function has returned: no step starts, and those under way end.
@@ -215,35 +268,6 @@ class Execution:
             RuntimeWarning,
             stacklevel=3,
         )
-
-    # Progress
-
-    def set_progress(self, progress: Progress) -> None:
-        """Keep the latest progress; write it at most once in PROGRESS_INTERVAL."""
-        if self.signal is not None:
-            return
-        self._progress = progress
-        self.term.events.emit(
-            RunProgress(run_id=self.run_id, job=self.claim.job, progress=progress)
-        )
-        if self._progress_timer is None:
-            self._save_progress()
-
-    def end_progress(self) -> None:
-        """Write what is not written yet; it rides with the end of the run."""
-        if self._progress_timer is not None:
-            self._progress_timer.cancel()
-        if self._progress is not None and self.signal is None:
-            self.term.store.save_progress(self.lease, self._progress)
-            self._progress = None
-
-    def _save_progress(self) -> None:
-        self._progress_timer = None
-        if self._progress is None or self.signal is not None:
-            return
-        self.term.store.save_progress(self.lease, self._progress)
-        self._progress = None
-        self._progress_timer = self.term.clock.call_later(PROGRESS_INTERVAL, self._save_progress)
 
 
 def is_cancelled(error: BaseException) -> bool:

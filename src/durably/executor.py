@@ -41,6 +41,8 @@ async def execute(execution: Execution, jobs: Mapping[str, AnyJob]) -> None:
     except StorageError as error:
         # The term ends, and the run goes on in the next one from its last checkpoint.
         logging.getLogger("durably").warning("Run %s stops: %s", execution.run_id, error)
+    finally:
+        execution.close()
 
 
 async def _carry_out(execution: Execution, jobs: Mapping[str, AnyJob]) -> None:
@@ -49,7 +51,8 @@ async def _carry_out(execution: Execution, jobs: Mapping[str, AnyJob]) -> None:
         await execution.term.database.flush()
         ending = await _ending(execution, jobs[execution.claim.job])
         await execution.end_steps()
-        execution.end_progress()
+        if execution.signal is None:
+            execution.progress.save()
         if ending is not None and execution.signal is None:
             await execution.term.database.when_there_is_room(lambda: _store(execution, ending))
     except StorageError:
@@ -87,11 +90,12 @@ async def _ending(execution: Execution, job: AnyJob) -> Output | ErrorInfo | Non
 def _store(execution: Execution, ending: Output | ErrorInfo) -> None:
     term, lease = execution.term, execution.lease
     run_id, job, now = execution.run_id, execution.claim.job, term.clock.now()
+    keeps_outputs = term.options.preserve_steps
     if isinstance(ending, ErrorInfo):
-        if term.store.fail(lease, ending, now):
+        if term.store.leases.fail(lease, ending, now, keeps_outputs=keeps_outputs):
             term.tell(RunFail(run_id=run_id, job=job, error=ending))
             return
-    elif term.store.complete(lease, ending.text, now):
+    elif term.store.leases.complete(lease, ending.text, now, keeps_outputs=keeps_outputs):
         term.tell(RunComplete(run_id=run_id, job=job, output=ending.value))
         return
     execution.refused()

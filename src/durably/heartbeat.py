@@ -47,7 +47,7 @@ class Heartbeat:
         for execution in list(self._executions.values()):
             if execution.signal is not None:
                 continue
-            if term.store.renew(execution.lease, now):
+            if term.store.leases.renew(execution.lease, now):
                 term.events.emit(
                     RunHeartbeat(run_id=execution.run_id, job=execution.claim.job, heartbeat_at=now)
                 )

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 
-from .clock import wait
+from .clock import SteadyTime, wait
 from .database import Database
 from .emitter import Emitter
 from .errors import NotOpen, StopSignal, StorageError, StorageFenced, StorageLost, StorageRefused
@@ -48,6 +48,7 @@ class Leader:
         jobs: Mapping[str, AnyJob],
         events: Emitter,
         falls_back_to_memory: bool,
+        is_working: bool,
     ) -> None:
         self._name = name
         self._environment = environment
@@ -55,6 +56,8 @@ class Leader:
         self._jobs = jobs
         self._events = events
         self._falls_back_to_memory = falls_back_to_memory
+        self._is_working = is_working
+        """Whether the worker of this term and of later ones claims runs."""
         self._owner = os.urandom(8).hex()
         self._task: asyncio.Task[None] | None = None
         self._term: asyncio.Future[Term] | None = None
@@ -113,6 +116,34 @@ class Leader:
         """There is work to claim."""
         if self._worker is not None:
             self._worker.wake()
+
+    def start_working(self) -> None:
+        """Claim runs from now on."""
+        self._is_working = True
+        if self._worker is not None:
+            self._worker.start()
+
+    async def stop_working(self) -> None:
+        """Claim nothing more; return when the steps under way have ended and runs are given back.
+
+        Raises NotOpen.
+        """
+        if self._term is None:
+            raise NotOpen(self._name)
+        self._is_working = False
+        if self._worker is not None:
+            await self._worker.stop()
+
+    async def process_one(self) -> bool:
+        """Execute one run that can be claimed, to its end here; False where there is none."""
+        await self.term()
+        return self._worker is not None and await self._worker.process_one()
+
+    def record_attempts(self, run_id: str) -> None:
+        """Store the tries under way of a run that is about to be cancelled."""
+        execution = self._worker.executions.get(run_id) if self._worker is not None else None
+        if execution is not None:
+            execution.attempts.save()
 
     def stop_run(self, run_id: str, signal: StopSignal) -> None:
         """End the local execution of a run, if there is one."""
@@ -183,6 +214,7 @@ class Leader:
             owner=self._owner,
             options=self._options,
             clock=environment.clock,
+            steady=SteadyTime(environment.clock),
             events=self._events,
             database=database,
             store=Store(database),
@@ -190,7 +222,7 @@ class Leader:
             proves_death=environment.leadership.proves_death,
             poll_interval=environment.poll_interval,
         )
-        worker = self._worker = Worker(term, self._jobs)
+        worker = self._worker = Worker(term, self._jobs, is_claiming=self._is_working)
         database.on_full = self._full
         self._events.durable_up_to(database.commits)
         self._events.emit(TabLeader())
@@ -227,7 +259,7 @@ class Leader:
                 logging.getLogger("durably").error("The worker failed.", exc_info=outcome)
         try:
             if self._is_stopping and not database.has_failed:
-                await worker.stop()
+                await worker.stop(is_leaving=True)
                 await database.flush()
             else:
                 await worker.drop()

@@ -5,14 +5,26 @@ Every time is an integer, UTC milliseconds. Every field has the name of its colu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Literal
 
 from .records import record
 
-Disposition = Literal["created", "idempotent"]
-"""What ``trigger`` did: made a run, or found the one with the same idempotency key."""
+Disposition = Literal["created", "idempotent", "coalesced"]
+"""What ``trigger`` did: made a run, found the one with the same idempotency key, or joined one with
+the same concurrency key."""
+
+Coalesce = Literal["skip", "queue", "active"]
+"""Which run a trigger joins instead of adding one under its concurrency key.
+
+``skip`` and ``queue``: the pending one; behind a running one that is one more run, which later
+triggers join. ``active``: the pending one, else the running, else the waiting one.
+"""
+
+InterruptionReason = Literal["lease-lost", "cancelled", "unknown"]
+"""Why a try of a step did not end: the lease went away, or was given back; the run was cancelled;
+its owner ended without a word."""
 
 Durability = Literal["none", "relaxed", "strict"]
 """What an acknowledgement means.
@@ -99,7 +111,11 @@ class Run:
     input: object
     """The given arguments by name; or the UnreadableValue that reading them raised."""
     status: RunStatus
+    sequence: int
+    """The place in the order of triggering."""
     idempotency_key: str | None
+    concurrency_key: str | None
+    labels: Mapping[str, str]
     lease_owner: str | None
     lease_generation: int
     heartbeat_at: int | None
@@ -122,6 +138,10 @@ class Run:
     def is_active(self) -> bool:
         return not self.status.is_terminal
 
+    @property
+    def is_waiting(self) -> bool:
+        return self.status is RunStatus.WAITING
+
 
 @record
 class StepRecord:
@@ -130,7 +150,80 @@ class StepRecord:
     run_id: str
     name: str
     status: Literal["completed", "failed"]
+    attempt: int
+    """The number of the try that ended like this."""
     output: object
+    """What the step returned; None once the run has ended, unless ``preserve_steps`` keeps it."""
+    is_output_kept: bool
     error: ErrorInfo | None
     started_at: int
     completed_at: int
+
+
+@record
+class Attempt:
+    """One try of a step. A try that ended within a tenth of a second is known by its checkpoint
+    alone; if it was interrupted that early, there is no record of it."""
+
+    run_id: str
+    step: str
+    number: int
+    """1 for the first try."""
+    outcome: Literal["running", "completed", "failed", "interrupted"]
+    reason: InterruptionReason | None
+    """Why it was interrupted."""
+    started_at: int
+    ended_at: int | None
+    error: ErrorInfo | None
+    metadata: object
+    """What ``set_metadata`` last said, or None."""
+
+
+@record
+class LogLine:
+    """A stored line of a run's log."""
+
+    sequence: int
+    run_id: str
+    at: int
+    level: str
+    message: str
+    data: object
+    step: str | None
+    """The step whose function logged it; None for the job function itself."""
+
+
+@record
+class Wait:
+    """A place where something from outside is awaited, once."""
+
+    id: str
+    run_id: str
+    name: str
+    metadata: object
+    created_at: int
+    deadline_at: int | None
+    """When it times out; fixed when it was first prepared."""
+    outcome: Literal["open", "signal", "timeout", "closed"]
+    signal_id: str | None
+    payload: object
+    settled_at: int | None
+
+
+@record
+class WaitResult:
+    """How a wait ended: with a signal's ``payload``, or because its time was over."""
+
+    timed_out: bool
+    payload: object = None
+    signal_id: str | None = None
+
+
+@record
+class Receipt:
+    """Says that a signal was accepted, durably. Sending it again gives the same receipt."""
+
+    wait_id: str
+    run_id: str
+    signal_id: str
+    accepted_at: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from .events import RunFail, RunRequeued
-from .model import ErrorInfo, Lease, Run
+from .model import ErrorInfo, InterruptionReason, Lease, Run
 from .records import record
 from .term import Term
 
@@ -39,8 +39,8 @@ class Recovery:
 
     def recover_all(self) -> None:
         """Every earlier owner has ended: its runs go on at once, not after the threshold."""
-        for run in self._term.store.running():
-            self._recover(run, "its owner has ended")
+        for run in self._term.store.leases.running():
+            self._recover(run, "its owner has ended", "unknown")
 
     def recover_stale(self) -> None:
         """Look at the runs that others own, and recover those whose heartbeat is stale."""
@@ -54,7 +54,7 @@ class Recovery:
         for run in self._foreign_runs():
             sighting = self._sighting(run, moment)
             if self._is_stale(sighting, moment):
-                self._recover(run, "its heartbeat is stale")
+                self._recover(run, "its heartbeat is stale", "lease-lost")
             else:
                 sightings[run.id] = sighting
         self._sightings = sightings
@@ -69,7 +69,7 @@ class Recovery:
         return min(WATCHED_BEATS * options.heartbeat_interval, options.stale_threshold)
 
     def _foreign_runs(self) -> list[Run]:
-        return [run for run in self._term.store.running() if run.id not in self._local]
+        return [run for run in self._term.store.leases.running() if run.id not in self._local]
 
     def _sighting(self, run: Run, moment: float) -> _Sighting:
         assert run.heartbeat_at is not None, "a running run has a heartbeat"
@@ -87,9 +87,10 @@ class Recovery:
         age = (self._term.clock.now() - sighting.heartbeat_at) / 1000
         return watched > threshold or (age > threshold and watched >= self._watch_time)
 
-    def _recover(self, run: Run, reason: str) -> None:
+    def _recover(self, run: Run, reason: str, interruption: InterruptionReason) -> None:
         term, lease = self._term, Lease(run.id, run.lease_generation)
-        if term.store.requeue(lease, term.options.max_interruptions):
+        now, options = term.clock.now(), term.options
+        if term.store.leases.requeue(lease, options.max_interruptions, interruption, now):
             term.tell(RunRequeued(run_id=run.id, job=run.job, reason=reason))
             return
         error = ErrorInfo(
@@ -97,5 +98,5 @@ class Recovery:
             f"The run was interrupted {run.interruptions + 1} times without a new checkpoint; "
             f"the last time {reason}.",
         )
-        if term.store.fail(lease, error, term.clock.now()):
+        if term.store.leases.fail(lease, error, now, keeps_outputs=options.preserve_steps):
             term.tell(RunFail(run_id=run.id, job=run.job, error=error))

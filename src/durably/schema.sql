@@ -1,8 +1,9 @@
--- The state machine of runs and steps. Every time is UTC milliseconds.
+-- The state machine of runs, and what belongs to them. Every time is UTC milliseconds.
 --
 --   pending --claim--> running --complete--> completed
---      ^                  |  |----fail-----> failed
---      |--requeue---------|  |
+--    ^   ^               | | |-----fail----> failed
+--    |   |---requeue-----| |
+--    |--signal, timeout--waiting
 --      cancel (from pending, running, waiting) ----> cancelled
 --
 -- Every write to a running run names its lease_generation; each claim adds one to it.
@@ -15,6 +16,8 @@ create table runs (
   status text not null default 'pending'
     check (status in ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
   idempotency_key text,
+  concurrency_key text,
+  labels text not null default '{}',
   lease_owner text,
   lease_generation integer not null default 0,
   heartbeat_at integer,
@@ -31,23 +34,93 @@ create table runs (
   check ((status in ('completed', 'failed', 'cancelled')) = (completed_at is not null))
 ) strict;
 
-create unique index runs_idempotency on runs (job, idempotency_key)
-  where idempotency_key is not null;
+-- Partial, so that a file full of finished runs makes none of the daily work slower.
 create index runs_pending on runs (sequence) where status = 'pending';
 create index runs_running on runs (sequence) where status = 'running';
+create index runs_keys on runs (job, concurrency_key, status, sequence)
+  where concurrency_key is not null and status in ('pending', 'running', 'waiting');
+create index runs_by_job on runs (job, sequence);
+create index runs_by_end on runs (completed_at) where completed_at is not null;
+
+-- Apart from runs: a key outlives its run, so that a purge does not make the work happen again.
+create table idempotency_keys (
+  job text not null,
+  key text not null,
+  run_id text not null,
+  expires_at integer,
+  primary key (job, key)
+) strict, without rowid;
+
+create index idempotency_keys_by_end on idempotency_keys (expires_at)
+  where expires_at is not null;
+
+create table labels (
+  key text not null,
+  value text not null,
+  run integer not null references runs (sequence),
+  primary key (key, value, run)
+) strict, without rowid;
 
 -- One b-tree, keyed by what a checkpoint is found by: storing one dirties one page, or two when it
 -- splits. Run ids begin with their time, so new checkpoints gather at the end of the tree.
+-- A completed step without output belongs to a finished run, whose outputs were removed.
 create table steps (
   run_id text not null,
   name text not null,
   position integer not null,
+  attempt integer not null,
   status text not null check (status in ('completed', 'failed')),
   output text,
   error text,
   started_at integer not null,
   completed_at integer not null,
   primary key (run_id, name),
-  check ((status = 'completed') = (output is not null)),
+  check (status = 'completed' or output is null),
   check ((status = 'failed') = (error is not null))
 ) strict, without rowid;
+
+-- Tries that need a row of their own: those that took a while, have metadata, or were interrupted.
+-- How the last try of a step ended is in its checkpoint.
+create table attempts (
+  run_id text not null,
+  step text not null,
+  number integer not null,
+  started_at integer not null,
+  metadata text,
+  interrupted_at integer,
+  reason text check (reason in ('lease-lost', 'cancelled', 'unknown')),
+  primary key (run_id, step, number),
+  check ((interrupted_at is null) = (reason is null))
+) strict, without rowid;
+
+create table waits (
+  id text primary key,
+  run_id text not null,
+  name text not null,
+  metadata text not null,
+  created_at integer not null,
+  deadline_at integer,
+  is_awaited integer not null default 0,
+  outcome text check (outcome in ('signal', 'timeout', 'closed')),
+  signal_id text,
+  payload text,
+  settled_at integer,
+  unique (run_id, name),
+  check ((outcome is null) = (settled_at is null)),
+  check ((outcome is 'signal') = (signal_id is not null)),
+  check ((outcome is 'signal') = (payload is not null))
+) strict, without rowid;
+
+create index waits_due on waits (deadline_at) where outcome is null and deadline_at is not null;
+
+create table logs (
+  sequence integer primary key,
+  run_id text not null,
+  at integer not null,
+  level text not null,
+  message text not null,
+  data text not null,
+  step text
+) strict;
+
+create index logs_by_run on logs (run_id, sequence);

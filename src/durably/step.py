@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import timedelta
 from typing import TypeVar, TypeVarTuple, cast, overload
 
-from .codec import decode, encode
-from .errors import (
-    InvalidOption,
-    LeaseLost,
-    NestedStep,
-    StepFailed,
-    StepOutputError,
-    StorageError,
-    UnreadableValue,
-    UnstorableValue,
-)
-from .events import LogWrite, StepComplete, StepFail, StepReplay, StepStart
-from .execution import Execution, is_cancelled
-from .failure import describe_error
-from .model import Durability, ErrorInfo, Progress
-from .term import check_durability
-
-OUTPUT_ERRORS = frozenset(
-    f"{kind.__module__}.{kind.__qualname__}" for kind in (UnstorableValue, UnreadableValue)
-)
-"""The types under which a result that cannot be stored is remembered."""
+from . import waits
+from .checkpointing import Checkpointing, current_step
+from .codec import encode
+from .errors import InvalidOption, NotInsideStep, UnstorableValue
+from .events import LogWrite
+from .execution import Execution
+from .model import Durability, Progress, Wait, WaitResult
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-_current_step: ContextVar[str | None] = ContextVar("durably_step", default=None)
 
 
 class Step:
@@ -41,6 +26,7 @@ class Step:
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
+        self._checkpointing = Checkpointing(execution)
 
     @property
     def run_id(self) -> str:
@@ -87,12 +73,40 @@ class Step:
         Raises StepFailed where ``fn`` raised, StepOutputError where its result cannot be stored
         (neither is run again), DuplicateStep, NestedStep, and the stop signals of the run.
         """
-        if not callable(fn):
-            raise InvalidOption("fn", fn, 'a function: step.run("name", fn, argument)')
         # A plain function, so that the frame above is the caller's also under `gather`.
-        caller = sys._getframe(1)
-        call_site = f"{caller.f_code.co_filename}:{caller.f_lineno}"
-        return self._run(_identity(name, key), fn, args, durability, call_site)
+        _check_callable(fn)
+        return self._checkpointing.run(_identity(name, key), fn, args, durability, _call_site())
+
+    async def all(
+        self,
+        branches: Mapping[str, Callable[[], Awaitable[T] | T]] | None = None,
+        /,
+        **more: Callable[[], Awaitable[T] | T],
+    ) -> dict[str, T]:
+        """Run several steps side by side: ``await step.all(left=fetch_left, right=fetch_right)``.
+
+        Each function is a step of that name. Returns, once all of them have ended, their results
+        by name, in the order given. Where some failed, raises the failure of the first of those in
+        that order, and the others keep their checkpoints; a stop signal of the run goes first.
+        """
+        functions = {**(branches or {}), **more}
+        if len(functions) < len(branches or {}) + len(more):
+            raise InvalidOption("branches", [*(branches or {}), *more], "names used once each")
+        for fn in functions.values():
+            _check_callable(fn)
+        call_site = _call_site()
+        tasks = [
+            asyncio.ensure_future(
+                self._checkpointing.run(_identity(name, None), fn, (), None, call_site)
+            )
+            for name, fn in functions.items()
+        ]
+        await _until_done(tasks)
+        self._execution.check()
+        for task in tasks:
+            if (error := task.exception()) is not None:
+                raise error
+        return {name: cast(T, task.result()) for name, task in zip(functions, tasks, strict=True)}
 
     def progress(
         self, current: float, total: float | None = None, message: str | None = None
@@ -106,114 +120,125 @@ class Step:
                 raise InvalidOption(option, number, "an int or a float")
         if message is not None and not isinstance(message, str):
             raise InvalidOption("message", message, "a string")
-        self._execution.set_progress(Progress(current, total, message))
+        if self._execution.signal is None:
+            self._execution.progress.set(Progress(current, total, message))
 
     def log(self, message: str, level: str = "info", **data: object) -> None:
-        """Tell listeners of ``log:write``; the line names the step it was logged in."""
-        execution = self._execution
-        execution.term.events.emit(
-            LogWrite(
-                run_id=self.run_id,
-                job=execution.claim.job,
-                level=level,
-                message=message,
-                data=data,
-                step=_current_step.get(),
-            )
-        )
+        """Tell listeners of ``log:write``; the line names the step it was logged in.
 
-    async def _run(
+        With ``persist_logs`` the line is also stored, with the next commit. Of data that cannot be
+        stored, its ``repr`` is.
+        """
+        execution, term, step = self._execution, self._execution.term, current_step.get()
+        line = LogWrite(
+            run_id=self.run_id,
+            job=execution.claim.job,
+            level=level,
+            message=message,
+            data=data,
+            step=step,
+        )
+        if not term.options.persist_logs:
+            term.events.emit(line)
+            return
+        term.store.logs.add(self.run_id, level, message, _text_of(data), step, term.clock.now())
+        term.tell(line)
+        term.database.start_flush()
+
+    # The step under way
+
+    @property
+    def cancelled(self) -> bool:
+        """True once nothing that a step does will be stored: the run was cancelled, or its lease is
+        lost."""
+        return self._execution.cancelled.is_set()
+
+    @property
+    def cancel_event(self) -> asyncio.Event:
+        """Set when ``cancelled`` becomes true: for what a cancelled task does not stop by itself,
+        such as a request of the page's or a thread."""
+        return self._execution.cancelled
+
+    def raise_if_cancelled(self) -> None:
+        """Raise the stop signal of the run if there is one that ends steps under way."""
+        self._execution.check_owned()
+
+    async def set_metadata(self, metadata: Mapping[str, object]) -> None:
+        """Store something about the try under way: what it costs, say, as JSON.
+
+        Takes the place of what an earlier call has set. It is durable on return and stays, with the
+        record of the try, also if this try is interrupted. Works inside the function of a step.
+
+        Raises NotInsideStep; InvalidOption for what is no JSON object.
+        """
+        step = current_step.get()
+        if step is None:
+            raise NotInsideStep("set_metadata")
+        text = _json_object(metadata)
+        execution = self._execution
+        execution.check_owned()
+        if not execution.attempts.set_metadata(step, text):
+            raise execution.refused()
+        await execution.term.database.flush(execution.term.options.durability)
+        execution.check_owned()
+
+    # Waits
+
+    def prepare_wait(
         self,
         name: str,
-        fn: Callable[..., object],
-        args: tuple[object, ...],
-        durability: Durability | None,
-        call_site: str,
-    ) -> object:
-        execution = self._execution
-        execution.check()
-        outer = _current_step.get()
-        if outer is not None:
-            raise NestedStep(outer, name)
-        level = durability or execution.term.options.durability
-        check_durability(level)
-        execution.reserve(name, call_site)
-        stored = execution.checkpoint_of(name)
-        if stored is not None:
-            return self._replay(name, *stored)
-        await execution.may_start()
-        started_at = execution.term.clock.now()
-        with execution.under_way(name):
-            execution.term.events.emit(
-                StepStart(run_id=self.run_id, job=execution.claim.job, step=name)
-            )
-            try:
-                output = encode(await self._call(name, fn, args))
-                value = decode(output)
-            except (UnstorableValue, UnreadableValue) as error:
-                failure = describe_error(error, name)
-                await self._checkpoint(name, level, started_at, error=failure)
-                raise StepOutputError(name, failure) from error
-            except (Exception, asyncio.CancelledError) as error:
-                if is_cancelled(error):
-                    raise
-                failure = describe_error(error, name)
-                await self._checkpoint(name, level, started_at, error=failure)
-                raise StepFailed(name, failure) from error
-            await self._checkpoint(name, level, started_at, output=output)
-        execution.check()
-        return value
-
-    def _replay(self, name: str, output: str | None, error: ErrorInfo | None) -> object:
-        execution = self._execution
-        execution.term.events.emit(
-            StepReplay(run_id=self.run_id, job=execution.claim.job, step=name)
-        )
-        if error is None:
-            try:
-                return decode(cast(str, output))
-            except UnreadableValue as unreadable:
-                raise execution.parked(unreadable) from unreadable
-        raise (StepOutputError if error.type in OUTPUT_ERRORS else StepFailed)(name, error)
-
-    async def _call(self, name: str, fn: Callable[..., object], args: tuple[object, ...]) -> object:
-        token = _current_step.set(name)
-        try:
-            result = fn(*args)
-            # Also a JavaScript promise, which Pyodide makes awaitable.
-            return await result if isinstance(result, Awaitable) else result
-        finally:
-            _current_step.reset(token)
-            # Whatever `fn` made of the stop signal, the signal goes on from here.
-            self._execution.check_owned()
-
-    async def _checkpoint(
-        self,
-        name: str,
-        durability: Durability,
-        started_at: int,
         *,
-        output: str | None = None,
-        error: ErrorInfo | None = None,
-    ) -> None:
-        """Store the outcome of a step. On return it is durable, and the event is delivered."""
-        execution, term = self._execution, self._execution.term
-        try:
-            await term.database.when_there_is_room(
-                lambda: execution.store_checkpoint(
-                    name, output=output, error=error, started_at=started_at
-                )
-            )
-            run_id, job = self.run_id, execution.claim.job
-            if error is None:
-                term.tell(StepComplete(run_id=run_id, job=job, step=name))
-            else:
-                term.tell(StepFail(run_id=run_id, job=job, step=name, error=error))
-            await term.database.flush(durability)
-        except StorageError:
-            # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
-            execution.stop(LeaseLost())
-            execution.check()
+        timeout: float | timedelta | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> Coroutine[object, object, Wait]:
+        """Make a place where something from outside can be awaited, and return it.
+
+        Its ``id`` is durable on return: give it away, and whoever has it calls
+        ``durably.signal(id, payload)``, at once or in a month. ``timeout`` (seconds or timedelta)
+        counts from the first time that this is called in the life of the run, and goes on through
+        restarts. In a replay the same wait is returned.
+
+        Raises DuplicateStep where the name is used twice, WaitInsideStep, InvalidOption.
+        """
+        return waits.prepare_wait(self._execution, name, timeout, metadata, _call_site())
+
+    async def wait_for(self, wait: Wait) -> WaitResult:
+        """How the wait ended: with a signal, or because its time was over; whichever came first.
+
+        While neither has come, the run stops here with the status ``waiting``: steps under way
+        finish, none starts, and it holds no slot and no concurrency key. Then it is pending again
+        and is replayed up to here.
+
+        Raises WaitInsideStep, InvalidOption, and the stop signals of the run.
+        """
+        return await waits.wait_for(self._execution, wait)
+
+
+async def _until_done(tasks: list[asyncio.Task[object]]) -> None:
+    """Wait for all of them, whatever they come to; where this is cancelled, they are."""
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # Marks it as seen.
+        raise
+
+
+def _check_callable(fn: object) -> None:
+    if not callable(fn):
+        raise InvalidOption("fn", fn, 'a function: step.run("name", fn, argument)')
+
+
+def _call_site() -> str:
+    """Where the caller of the calling method is."""
+    caller = sys._getframe(2)
+    return f"{caller.f_code.co_filename}:{caller.f_lineno}"
 
 
 def _identity(name: str, key: object) -> str:
@@ -221,3 +246,22 @@ def _identity(name: str, key: object) -> str:
     if not isinstance(name, str) or not name:
         raise InvalidOption("a step's name", name, "a string that is not empty")
     return name if key is None else f"{name}[{key}]"
+
+
+def _json_object(metadata: Mapping[str, object]) -> str:
+    """``metadata`` as the codec writes it. Raises InvalidOption for what is no JSON object."""
+    wanted = "a JSON object: a dict with text as keys, of dicts, lists, texts, numbers and None"
+    try:
+        plain = json.loads(json.dumps(metadata, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InvalidOption("metadata", metadata, f"{wanted} ({error})") from error
+    if not isinstance(plain, dict) or plain != metadata:
+        raise InvalidOption("metadata", metadata, wanted)
+    return encode(plain)
+
+
+def _text_of(data: dict[str, object]) -> str:
+    try:
+        return encode(data)
+    except UnstorableValue:
+        return encode({name: repr(value) for name, value in data.items()})

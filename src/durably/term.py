@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal, get_args
 
-from .clock import Clock, seconds
+from .clock import Clock, SteadyTime, seconds
 from .database import Database
 from .emitter import Emitter
 from .errors import InvalidOption
@@ -29,6 +29,9 @@ class Options:
     on_hidden: OnHidden
     durability: Durability
     stop_timeout: float
+    preserve_steps: bool
+    persist_logs: bool
+    retain: float | None
 
 
 def check_options(
@@ -40,6 +43,9 @@ def check_options(
     on_hidden: OnHidden,
     durability: Durability,
     stop_timeout: float | timedelta,
+    preserve_steps: bool,
+    persist_logs: bool,
+    retain: float | timedelta | None,
 ) -> Options:
     """The options, with durations in seconds. Raises InvalidOption for what cannot work."""
     interval = seconds(heartbeat_interval, "heartbeat_interval")
@@ -63,7 +69,16 @@ def check_options(
         on_hidden,
         durability,
         seconds(stop_timeout, "stop_timeout"),
+        preserve_steps,
+        persist_logs,
+        None if retain is None else seconds(retain, "retain"),
     )
+
+
+def check_count(option: str, number: object) -> None:
+    """Raise InvalidOption unless ``number`` counts something."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise InvalidOption(option, number, "a whole number of at least 0")
 
 
 def check_durability(durability: Durability) -> None:
@@ -79,6 +94,7 @@ class Term:
     owner: str
     options: Options
     clock: Clock
+    steady: SteadyTime
     events: Emitter
     database: Database
     store: Store

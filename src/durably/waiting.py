@@ -3,38 +3,79 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from .clock import wait
 from .emitter import Emitter
-from .errors import RunNotFound, StorageError
-from .events import Event, RunCancel, RunComplete, RunFail
+from .errors import RunNotFound, StorageError, WaitTimeout
+from .events import (
+    Event,
+    LogWrite,
+    RunCancel,
+    RunClaimed,
+    RunComplete,
+    RunDelete,
+    RunFail,
+    RunProgress,
+    RunTrigger,
+    RunWaiting,
+)
 from .leader import Leader
-from .model import Run
+from .model import ErrorInfo, Progress, Run, RunStatus, Wait
 
-ENDINGS = (RunComplete, RunFail, RunCancel)
+ENDINGS = (RunComplete, RunFail, RunCancel, RunDelete)
 
 
-async def wait_until_terminal(leader: Leader, events: Emitter, run_id: str) -> Run:
-    """Return the run once it is terminal and its end is durable. Raises RunNotFound.
+async def wait_until_terminal(
+    leader: Leader,
+    events: Emitter,
+    run_id: str,
+    *,
+    timeout: float | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
+    on_log: Callable[[LogWrite], object] | None = None,
+) -> Run:
+    """Return the run once it is terminal and its end is durable.
 
-    Where other processes may end the run, the store is looked at every ``poll_interval``. Where a
-    term ends, the next one is asked; NotOpen, or what its opening raised, where there is none.
+    Where other processes may execute the run, the store is looked at every ``poll_interval``. Where
+    a term ends, the next one is asked; NotOpen, or what its opening raised, where there is none.
+
+    Raises RunNotFound, also where the run is deleted meanwhile, and WaitTimeout.
     """
     ended = asyncio.Event()
+    told: Progress | None = None
+
+    def tell(progress: Progress | None) -> None:
+        nonlocal told
+        if on_progress is not None and progress is not None and progress != told:
+            told = progress
+            on_progress(progress)
 
     def listen(event: Event) -> None:
-        if isinstance(event, ENDINGS) and event.run_id == run_id:
+        if getattr(event, "run_id", None) != run_id:
+            return
+        if isinstance(event, ENDINGS):
             ended.set()
+        elif isinstance(event, RunProgress):
+            tell(event.progress)
+        elif isinstance(event, LogWrite) and on_log is not None:
+            on_log(event)
 
-    unsubscribe = events.on("*", listen)
-    unwatch = leader.on_term_over(ended.set)
-    try:
+    term = await leader.term()
+    clock = term.clock
+    started = clock.monotonic()
+    with ExitStack() as cleanup:
+        cleanup.callback(events.on("*", listen))
+        cleanup.callback(leader.on_term_over(ended.set))
         while True:
             ended.clear()
             term = await leader.term()
-            run = term.store.get_run(run_id)
+            run = term.store.runs.get(run_id)
             if run is None:
                 raise RunNotFound(run_id)
+            if term.poll_interval is not None:
+                tell(run.progress)  # No event tells of what another process does.
             if run.is_terminal:
                 try:
                     await term.database.flush(term.options.durability)
@@ -42,7 +83,31 @@ async def wait_until_terminal(leader: Leader, events: Emitter, run_id: str) -> R
                     pass  # The term is over, and the end perhaps not stored: the next one knows.
                 else:
                     return run
-            await wait(term.clock, ended, term.poll_interval)
-    finally:
-        unwatch()
-        unsubscribe()
+            pause = term.poll_interval
+            if timeout is not None:
+                left = timeout - (clock.monotonic() - started)
+                if left <= 0:
+                    raise WaitTimeout(run_id, timeout)
+                pause = left if pause is None else min(pause, left)
+            await wait(clock, ended, pause)
+
+
+def standing_of(run: Run, waits: list[Wait]) -> list[Event]:
+    """Where a run stands, as the events that a reader who was there would have had last."""
+    run_id, job = run.id, run.job
+    if run.status is RunStatus.COMPLETED:
+        return [RunComplete(run_id=run_id, job=job, output=run.output)]
+    if run.status is RunStatus.FAILED:
+        error = run.error or ErrorInfo("Unknown", "no error was stored")
+        return [RunFail(run_id=run_id, job=job, error=error)]
+    if run.status is RunStatus.CANCELLED:
+        return [RunCancel(run_id=run_id, job=job)]
+    standing: Event = RunTrigger(run_id=run_id, job=job)
+    if run.status is RunStatus.RUNNING:
+        standing = RunClaimed(run_id=run_id, job=job, lease_generation=run.lease_generation)
+    elif run.status is RunStatus.WAITING:
+        wait_ids = tuple(wait.id for wait in waits if wait.outcome == "open")
+        standing = RunWaiting(run_id=run_id, job=job, wait_ids=wait_ids)
+    if run.progress is None:
+        return [standing]
+    return [standing, RunProgress(run_id=run_id, job=job, progress=run.progress)]

@@ -11,8 +11,10 @@ from .errors import LeaseLost, StorageError, StorageFull
 from .events import RunClaimed, WorkerError
 from .execution import Execution
 from .executor import execute
+from .housekeeping import Housekeeping
 from .jobs import AnyJob
 from .model import Claim
+from .ports import VisibilitySignal
 from .recovery import Recovery
 from .term import Term
 
@@ -27,14 +29,16 @@ class Worker:
     processes may write to the same database.
     """
 
-    def __init__(self, term: Term, jobs: Mapping[str, AnyJob]) -> None:
+    def __init__(self, term: Term, jobs: Mapping[str, AnyJob], *, is_claiming: bool) -> None:
         self._term = term
         self.executions: dict[str, Execution] = {}
         """The local executions by run id."""
         self._jobs = jobs
         self._recovery = Recovery(term, self.executions)
+        self._housekeeping = Housekeeping(term)
         self._wake = asyncio.Event()
-        self._is_stopping = False
+        self._is_claiming = is_claiming
+        self._is_lost = False
         self._parked: set[str] = set()
         """Runs that cannot be read here; this term does not claim them again."""
         self._unknown_jobs_told: set[str] = set()
@@ -46,7 +50,7 @@ class Worker:
     async def run(self) -> None:
         """Work until cancelled. A StorageError ends it too: the term is over then."""
         term = self._term
-        unsubscribe = term.visibility.subscribe(lambda signal: self.wake())
+        unsubscribe = term.visibility.subscribe(self._visibility_changed)
         try:
             if term.proves_death:
                 self._recovery.recover_all()
@@ -56,17 +60,34 @@ class Worker:
         finally:
             unsubscribe()
 
-    async def stop(self) -> None:
+    def start(self) -> None:
+        """Claim runs from now on."""
+        self._is_claiming = True
+        self.wake()
+
+    async def process_one(self) -> bool:
+        """Execute the oldest run that can be claimed to its end; False where there is none."""
+        self._tend()
+        await self._term.database.flush()
+        execution = self._claim_one()
+        if execution is None or execution.task is None:
+            return False
+        await asyncio.wait([execution.task])
+        return True
+
+    async def stop(self, *, is_leaving: bool = False) -> None:
         """Claim nothing more, let the steps under way finish, and give the runs back.
 
         Returns when every local execution has ended. After ``stop_timeout`` seconds the steps that
-        still run are cancelled, to run again later.
+        still run are cancelled, to run again later. ``is_leaving``: nothing waits any more for
+        room in a full storage either.
         """
-        self._is_stopping = True
+        self._is_claiming = False
         for execution in self.executions.values():
             execution.suspend()
         await self._until_ended(self._term.options.stop_timeout)
-        self._term.database.stop_waiting()
+        if is_leaving:
+            self._term.database.stop_waiting()
         for execution in self.executions.values():
             execution.interrupt()
         await self._wind_down()
@@ -87,14 +108,14 @@ class Worker:
 
     def lose(self) -> None:
         """End every local execution with LeaseLost: nothing it does counts any more."""
-        self._is_stopping = True
+        self._is_lost = True
         for execution in self.executions.values():
             execution.stop(LeaseLost())
 
     async def _look(self) -> float | None:
         """Do what there is to do; the answer is how many seconds to sleep at most."""
         try:
-            self._recovery.recover_stale()
+            self._tend()
             self._claim()
             await self._term.database.flush()
         except StorageFull:
@@ -105,44 +126,59 @@ class Worker:
             logging.getLogger("durably").exception("The worker could not look for work.")
             self._term.events.emit_now(WorkerError(message=repr(error)))
             return ERROR_PAUSE
-        pauses = (self._recovery.next_look(), self._term.poll_interval)
+        pauses = (
+            self._recovery.next_look(),
+            self._housekeeping.next_due(),
+            self._term.poll_interval,
+        )
         return min((pause for pause in pauses if pause is not None), default=None)
+
+    def _tend(self) -> None:
+        self._recovery.recover_stale()
+        self._housekeeping.tend(is_idle=not self.executions)
+
+    def _visibility_changed(self, signal: VisibilitySignal) -> None:
+        if signal in ("visible", "resume"):
+            # The machine may have slept, and with it the clock that counts the seconds.
+            self._term.steady.anchor()
+        self.wake()
 
     # Claiming
 
     def _claim(self) -> None:
+        while self._is_claiming and self._claim_one() is not None:
+            pass
+
+    def _claim_one(self) -> Execution | None:
         term = self._term
-        while self._may_claim():
-            # Not the runs whose old execution is still winding down here.
-            left_out = {*self.executions, *self._parked}
-            claim = term.store.claim(self._jobs.keys(), term.owner, term.clock.now(), left_out)
-            if claim is None:
-                self._tell_unknown_jobs()
-                return
-            term.tell(
-                RunClaimed(
-                    run_id=claim.lease.run_id,
-                    job=claim.job,
-                    lease_generation=claim.lease.generation,
-                )
-            )
-            self._start(claim)
+        if not self._may_claim():
+            return None
+        # Not the runs whose old execution is still winding down here.
+        left_out = {*self.executions, *self._parked}
+        claim = term.store.leases.claim(self._jobs.keys(), term.owner, term.clock.now(), left_out)
+        if claim is None:
+            self._tell_unknown_jobs()
+            return None
+        lease = claim.lease
+        term.tell(RunClaimed(run_id=lease.run_id, job=claim.job, lease_generation=lease.generation))
+        return self._start_execution(claim)
 
     def _may_claim(self) -> bool:
         return (
-            not self._is_stopping
+            not self._is_lost
             and len(self.executions) < self._term.options.max_concurrent_runs
             and self._term.visibility.is_visible
             and not self._term.database.is_full
         )
 
-    def _start(self, claim: Claim) -> None:
+    def _start_execution(self, claim: Claim) -> Execution:
         execution = Execution(self._term, claim)
         task = asyncio.ensure_future(execute(execution, self._jobs))
         execution.task = task
         self.executions[execution.run_id] = execution
         # A callback and not a `finally`: a task cancelled before its first turn runs nothing.
         task.add_done_callback(lambda task: self._ended(execution, task))
+        return execution
 
     def _ended(self, execution: Execution, task: asyncio.Task[None]) -> None:
         del self.executions[execution.run_id]
@@ -168,7 +204,7 @@ class Worker:
 
     def _tell_unknown_jobs(self) -> None:
         """Say once for each job that its runs wait because this program does not know it."""
-        unknown = set(self._term.store.pending_jobs()) - self._jobs.keys()
+        unknown = set(self._term.store.leases.pending_jobs()) - self._jobs.keys()
         for job in sorted(unknown - self._unknown_jobs_told):
             logging.getLogger("durably").warning(
                 "Runs of job %r stay pending: it is not registered here. "

@@ -16,6 +16,7 @@ from durably.codec import encode
 from durably.database import Database
 from durably.model import Claim
 from durably.store import Store
+from durably.store.runs import NewRun
 from durably.testing import (
     FakeClock,
     FakeLock,
@@ -195,16 +196,18 @@ class OpenStore:
     disk: MemoryDisk
 
     def trigger(self, job: str = "job", key: str | None = None, **arguments: object) -> Run:
-        run, _ = self.store.create_run(job, encode(arguments), key, self.clock.now())
+        new = NewRun(job, encode(arguments), idempotency_key=key)
+        run = self.store.runs.create(new, self.clock.now()).run
+        assert run is not None
         return run
 
     def claim(self, owner: str = "owner", *jobs: str) -> Claim:
-        claim = self.store.claim(jobs or ("job",), owner, self.clock.now())
+        claim = self.store.leases.claim(jobs or ("job",), owner, self.clock.now())
         assert claim is not None, "there is nothing to claim"
         return claim
 
     def row(self, run_id: str) -> Run:
-        run = self.store.get_run(run_id)
+        run = self.store.runs.get(run_id)
         assert run is not None
         return run
 

@@ -15,18 +15,20 @@ from tests.core.kit import Bodies, Gate, OpenStore, Tab, record
 # The store's rules
 
 WRITES: dict[str, Callable[[Store, Lease], bool]] = {
-    "checkpoint": lambda store, lease: store.checkpoint(
-        lease, "late", position=1, output="1", started_at=0, now=1
+    "checkpoint": lambda store, lease: store.steps.checkpoint(
+        lease, "late", position=1, attempt=1, output="1", started_at=0, now=1
     ),
-    "failed checkpoint": lambda store, lease: store.checkpoint(
-        lease, "late", position=1, error=ErrorInfo("E", "m"), started_at=0, now=1
+    "failed checkpoint": lambda store, lease: store.steps.checkpoint(
+        lease, "late", position=1, attempt=1, error=ErrorInfo("E", "m"), started_at=0, now=1
     ),
-    "complete": lambda store, lease: store.complete(lease, "1", 1),
-    "fail": lambda store, lease: store.fail(lease, ErrorInfo("E", "m"), 1),
-    "progress": lambda store, lease: store.save_progress(lease, Progress(9, 9, "late")),
-    "renew": lambda store, lease: store.renew(lease, 99),
-    "release": lambda store, lease: store.release(lease),
-    "requeue": lambda store, lease: store.requeue(lease, 20),
+    "complete": lambda store, lease: store.leases.complete(lease, "1", 1, keeps_outputs=True),
+    "fail": lambda store, lease: store.leases.fail(
+        lease, ErrorInfo("E", "m"), 1, keeps_outputs=True
+    ),
+    "progress": lambda store, lease: store.leases.save_progress(lease, Progress(9, 9, "late")),
+    "renew": lambda store, lease: store.leases.renew(lease, 99),
+    "release": lambda store, lease: store.leases.release(lease, 1),
+    "requeue": lambda store, lease: store.leases.requeue(lease, 20, "unknown", 1),
 }
 
 
@@ -50,13 +52,13 @@ async def test_stale_owner_cannot_write_to_a_reclaimed_run(
 ) -> None:
     run = opened.trigger()
     stale = opened.claim("first").lease
-    opened.store.requeue(stale, 20)
+    opened.store.leases.requeue(stale, 20, "unknown", 1)
     opened.claim("second")
     before = opened.row(run.id)
 
     assert not write(opened.store, stale)
     assert opened.row(run.id) == before
-    assert opened.store.get_steps(run.id) == []
+    assert opened.store.steps.of_run(run.id) == []
 
 
 async def test_stale_owner_cannot_write_to_a_requeued_run(
@@ -64,12 +66,12 @@ async def test_stale_owner_cannot_write_to_a_requeued_run(
 ) -> None:
     run = opened.trigger()
     stale = opened.claim().lease
-    opened.store.requeue(stale, 20)
+    opened.store.leases.requeue(stale, 20, "unknown", 1)
     before = opened.row(run.id)
 
     assert not write(opened.store, stale)
     assert opened.row(run.id) == before
-    assert opened.store.get_steps(run.id) == []
+    assert opened.store.steps.of_run(run.id) == []
 
 
 @pytest.mark.parametrize("ending", ["complete", "fail", "cancel"])
@@ -79,14 +81,14 @@ async def test_nobody_can_write_to_a_terminal_run(
     run = opened.trigger()
     lease = opened.claim().lease
     if ending == "cancel":
-        opened.store.cancel(run.id, 5)
+        opened.store.runs.cancel(run.id, 5, keeps_outputs=True)
     else:
         WRITES[ending](opened.store, lease)
     before = opened.row(run.id)
 
     assert not write(opened.store, lease)
     assert opened.row(run.id) == before
-    assert opened.store.get_steps(run.id) == []
+    assert opened.store.steps.of_run(run.id) == []
 
 
 async def test_lease_of_another_run_does_not_count(
@@ -107,7 +109,7 @@ async def test_each_claim_adds_one_to_the_generation(opened: OpenStore) -> None:
     for _ in range(3):
         lease = opened.claim().lease
         generations.append(lease.generation)
-        opened.store.requeue(lease, 20)
+        opened.store.leases.requeue(lease, 20, "unknown", 1)
 
     assert generations == [1, 2, 3]
 
@@ -115,7 +117,7 @@ async def test_each_claim_adds_one_to_the_generation(opened: OpenStore) -> None:
 async def test_started_at_keeps_its_first_value(opened: OpenStore) -> None:
     run = opened.trigger()
     first_claim = opened.clock.now()
-    opened.store.requeue(opened.claim().lease, 20)
+    opened.store.leases.requeue(opened.claim().lease, 20, "unknown", 1)
     opened.clock.jump(60)
     opened.claim()
 
@@ -144,15 +146,15 @@ async def test_expired_lease_that_nobody_took_can_be_renewed(opened: OpenStore) 
     lease = opened.claim().lease
     opened.clock.jump(3600)
 
-    assert opened.store.renew(lease, opened.clock.now())
+    assert opened.store.leases.renew(lease, opened.clock.now())
     assert opened.row(run.id).heartbeat_at == opened.clock.now()
 
 
 async def test_release_is_not_counted_and_requeue_is(opened: OpenStore) -> None:
     run = opened.trigger()
-    opened.store.release(opened.claim().lease)
+    opened.store.leases.release(opened.claim().lease, 1)
     after_release = opened.row(run.id).interruptions
-    opened.store.requeue(opened.claim().lease, 20)
+    opened.store.leases.requeue(opened.claim().lease, 20, "unknown", 1)
 
     assert (after_release, opened.row(run.id).interruptions) == (0, 1)
 
@@ -244,7 +246,7 @@ async def test_owner_whose_lease_only_expired_goes_on_where_it_is(
 async def test_run_that_still_winds_down_here_is_not_claimed_again(opened: OpenStore) -> None:
     first, second = opened.trigger(), opened.trigger()
 
-    claim = opened.store.claim(["job"], "owner", 1, left_out=[first.id])
+    claim = opened.store.leases.claim(["job"], "owner", 1, left_out=[first.id])
 
     assert claim is not None
     assert claim.lease.run_id == second.id

@@ -69,7 +69,7 @@ async def test_steps_are_listed_in_the_order_of_their_checkpoints(tab: Tab, bodi
         await step.run("a", bodies, "a")
         await step.run("b", bodies, "b")
 
-    async with tab.durably(three_steps) as durably:
+    async with tab.durably(three_steps, preserve_steps=True) as durably:
         handle = await durably.trigger(three_steps())
         await handle.result()
         steps = await durably.get_steps(handle.id)

@@ -12,7 +12,7 @@ import pytest
 
 from durably import Durably, Environment, RunFailed, RunStatus, Step, job
 from durably.local import EveryoneLeads, FileMirror, LocalChannel
-from durably.store import Store
+from durably.store.leases import Leases
 from durably.testing import FakeClock, FakeVisibility, settle
 from tests.core.kit import Bodies, Gate, Tab, record, types, until
 
@@ -390,15 +390,15 @@ async def test_host_that_cancels_everything_releases_the_lease(
 async def test_worker_survives_an_error_of_its_own(
     tab: Tab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    claim = Store.claim
+    claim = Leases.claim
     failures = iter([RuntimeError("a bug")])
 
-    def claim_or_fail(self: Store, *args: object) -> object:
+    def claim_or_fail(self: Leases, *args: object) -> object:
         for failure in failures:
             raise failure
         return claim(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "claim", claim_or_fail)
+    monkeypatch.setattr(Leases, "claim", claim_or_fail)
     with caplog.at_level(logging.ERROR, "durably"):
         durably = tab.durably(idle)
         errors = record(durably, "worker:error")

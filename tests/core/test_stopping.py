@@ -124,7 +124,7 @@ async def test_cancelled_run_stays_cancelled_whatever_its_code_swallows(
         assert (await durably.get_run(handle.id)).status is RunStatus.CANCELLED
         assert await durably.get_steps(handle.id) == []
         assert set(bodies.ran) <= {"swallowed"}
-        assert types(told)[-1] == "run:cancel"
+        assert set(types(told)[types(told).index("run:cancel") + 1 :]) <= {"step:cancel"}
 
 
 @pytest.mark.parametrize("swallow", SWALLOWS)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from .codec import decode
-from .errors import UnreadableValue
-from .model import ErrorInfo, Progress, Run, RunStatus, StepRecord
+from ..codec import decode
+from ..errors import UnreadableValue
+from ..model import Attempt, ErrorInfo, LogLine, Progress, Run, RunStatus, StepRecord, Wait
 
 
 def run_from(row: sqlite3.Row) -> Run:
@@ -17,7 +17,10 @@ def run_from(row: sqlite3.Row) -> Run:
         job=row["job"],
         input=readable(row["input"]),
         status=RunStatus(row["status"]),
+        sequence=row["sequence"],
         idempotency_key=row["idempotency_key"],
+        concurrency_key=row["concurrency_key"],
+        labels=json.loads(row["labels"]),
         lease_owner=row["lease_owner"],
         lease_generation=row["lease_generation"],
         heartbeat_at=row["heartbeat_at"],
@@ -36,10 +39,53 @@ def step_from(row: sqlite3.Row) -> StepRecord:
         run_id=row["run_id"],
         name=row["name"],
         status=row["status"],
+        attempt=row["attempt"],
         output=readable(row["output"]),
+        is_output_kept=row["output"] is not None,
         error=error_from(row["error"]),
         started_at=row["started_at"],
         completed_at=row["completed_at"],
+    )
+
+
+def attempt_from(run_id: str, row: sqlite3.Row) -> Attempt:
+    return Attempt(
+        run_id=run_id,
+        step=row["step"],
+        number=row["number"],
+        outcome=row["outcome"],
+        reason=row["reason"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        error=error_from(row["error"]),
+        metadata=readable(row["metadata"]),
+    )
+
+
+def wait_from(row: sqlite3.Row) -> Wait:
+    return Wait(
+        id=row["id"],
+        run_id=row["run_id"],
+        name=row["name"],
+        metadata=readable(row["metadata"]),
+        created_at=row["created_at"],
+        deadline_at=row["deadline_at"],
+        outcome=row["outcome"] or "open",
+        signal_id=row["signal_id"],
+        payload=readable(row["payload"]),
+        settled_at=row["settled_at"],
+    )
+
+
+def log_from(row: sqlite3.Row) -> LogLine:
+    return LogLine(
+        sequence=row["sequence"],
+        run_id=row["run_id"],
+        at=row["at"],
+        level=row["level"],
+        message=row["message"],
+        data=readable(row["data"]),
+        step=row["step"],
     )
 
 

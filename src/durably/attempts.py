@@ -1,0 +1,88 @@
+"""The tries of the steps of one execution, as far as they need a row of their own."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from .clock import Timer
+from .errors import StorageError
+from .model import Claim
+from .term import Term
+
+RECORD_INTERVAL = 0.1
+"""Seconds between two looks for tries that have been under way since the look before."""
+
+
+class _Try:
+    """One try that is under way in this execution."""
+
+    def __init__(self, number: int, started_at: int) -> None:
+        self.number = number
+        self.started_at = started_at
+        self.metadata: str | None = None
+        self.is_saved = False
+        self.was_seen = False
+
+
+class Attempts:
+    """Numbers the tries, and stores those that last.
+
+    A row for every try would make each short step write twice. So a try is stored when it has
+    metadata, when it was under way at two looks, and when it is interrupted; any other ends before
+    that and is known by its checkpoint.
+    """
+
+    def __init__(self, term: Term, claim: Claim) -> None:
+        self._term = term
+        self._lease = claim.lease
+        # A run that is claimed for the first time has no tries behind it.
+        is_first = claim.lease.generation == 1
+        self._last = {} if is_first else term.store.steps.last_attempts(claim.lease.run_id)
+        self._open: dict[str, _Try] = {}
+        self._timer: Timer | None = None
+
+    def begin(self, step: str, started_at: int) -> None:
+        self._open[step] = _Try(self._last.get(step, 0) + 1, started_at)
+        if self._timer is None:
+            self._timer = self._term.clock.call_later(RECORD_INTERVAL, self._look)
+
+    def end(self, step: str) -> None:
+        del self._open[step]
+
+    def number(self, step: str) -> int:
+        return self._open[step].number
+
+    def set_metadata(self, step: str, metadata: str) -> bool:
+        """Store what is to be known of the try under way. False where the lease was lost."""
+        attempt = self._open[step]
+        attempt.metadata = metadata
+        return self._save(step, attempt)
+
+    def save(self) -> None:
+        """Store the tries under way: they are about to be interrupted."""
+        for step, attempt in self._open.items():
+            if not attempt.is_saved:
+                self._save(step, attempt)
+
+    def close(self) -> None:
+        """The execution is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _save(self, step: str, attempt: _Try) -> bool:
+        attempt.is_saved = self._term.store.steps.save_attempt(
+            self._lease, step, attempt.number, attempt.started_at, attempt.metadata
+        )
+        return attempt.is_saved
+
+    def _look(self) -> None:
+        self._timer = None
+        for step, attempt in self._open.items():
+            if attempt.was_seen and not attempt.is_saved:
+                with suppress(StorageError):
+                    self._save(step, attempt)
+                    self._term.database.start_flush()
+            attempt.was_seen = True
+        if any(not attempt.is_saved for attempt in self._open.values()):
+            self._timer = self._term.clock.call_later(RECORD_INTERVAL, self._look)

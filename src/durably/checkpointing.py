@@ -1,0 +1,129 @@
+"""A step is answered from its checkpoint; or its function is called, and the outcome stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import cast
+
+from .codec import decode, encode
+from .errors import (
+    LeaseLost,
+    NestedStep,
+    StepFailed,
+    StepOutputError,
+    StorageError,
+    UnreadableValue,
+    UnstorableValue,
+)
+from .events import StepComplete, StepFail, StepReplay, StepStart
+from .execution import Execution, is_cancelled
+from .failure import describe_error
+from .model import Durability, ErrorInfo
+from .term import check_durability
+
+OUTPUT_ERRORS = frozenset(
+    f"{kind.__module__}.{kind.__qualname__}" for kind in (UnstorableValue, UnreadableValue)
+)
+"""The types under which a result that cannot be stored is remembered."""
+
+current_step: ContextVar[str | None] = ContextVar("durably_step", default=None)
+"""The step whose function is being called, here and in everything it calls or starts."""
+
+
+class Checkpointing:
+    """Runs the steps of one execution, each once in the life of its run."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._run_id = execution.run_id
+        self._job = execution.claim.job
+
+    async def run(
+        self,
+        name: str,
+        fn: Callable[..., object],
+        args: tuple[object, ...],
+        durability: Durability | None,
+        call_site: str,
+    ) -> object:
+        execution = self._execution
+        execution.check()
+        outer = current_step.get()
+        if outer is not None:
+            raise NestedStep(outer, name)
+        level = durability or execution.term.options.durability
+        check_durability(level)
+        execution.reserve(name, call_site)
+        stored = execution.checkpoint_of(name)
+        if stored is not None:
+            return self._replay(name, *stored)
+        await execution.may_start()
+        started_at = execution.term.clock.now()
+        with execution.under_way(name, started_at):
+            execution.term.events.emit(StepStart(run_id=self._run_id, job=self._job, step=name))
+            try:
+                output = encode(await self._call(name, fn, args))
+                value = decode(output)
+            except (UnstorableValue, UnreadableValue) as error:
+                failure = describe_error(error, name)
+                await self._checkpoint(name, level, started_at, error=failure)
+                raise StepOutputError(name, failure) from error
+            except (Exception, asyncio.CancelledError) as error:
+                if is_cancelled(error):
+                    raise
+                failure = describe_error(error, name)
+                await self._checkpoint(name, level, started_at, error=failure)
+                raise StepFailed(name, failure) from error
+            await self._checkpoint(name, level, started_at, output=output)
+        execution.check()
+        return value
+
+    def _replay(self, name: str, output: str | None, error: ErrorInfo | None) -> object:
+        execution = self._execution
+        execution.term.events.emit(StepReplay(run_id=self._run_id, job=self._job, step=name))
+        if error is None:
+            try:
+                return decode(cast(str, output))
+            except UnreadableValue as unreadable:
+                raise execution.parked(unreadable) from unreadable
+        raise (StepOutputError if error.type in OUTPUT_ERRORS else StepFailed)(name, error)
+
+    async def _call(self, name: str, fn: Callable[..., object], args: tuple[object, ...]) -> object:
+        token = current_step.set(name)
+        try:
+            result = fn(*args)
+            # Also a JavaScript promise, which Pyodide makes awaitable.
+            return await result if isinstance(result, Awaitable) else result
+        finally:
+            current_step.reset(token)
+            # Whatever `fn` made of the stop signal, the signal goes on from here.
+            self._execution.check_owned()
+
+    async def _checkpoint(
+        self,
+        name: str,
+        durability: Durability,
+        started_at: int,
+        *,
+        output: str | None = None,
+        error: ErrorInfo | None = None,
+    ) -> None:
+        """Store the outcome of a step. On return it is durable, and the event is delivered."""
+        execution, term = self._execution, self._execution.term
+        try:
+            await term.database.when_there_is_room(
+                lambda: execution.store_checkpoint(
+                    name, output=output, error=error, started_at=started_at
+                )
+            )
+            if error is None:
+                term.tell(StepComplete(run_id=self._run_id, job=self._job, step=name))
+            else:
+                term.tell(StepFail(run_id=self._run_id, job=self._job, step=name, error=error))
+            await term.database.flush(durability)
+        except StorageError:
+            # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
+            execution.stop(LeaseLost())
+            execution.check()

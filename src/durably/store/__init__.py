@@ -1,0 +1,31 @@
+"""Every SQL statement but the schema: one module for each of the things that are stored.
+
+One transition is one guarded statement, and its row count is the answer: False means that the
+lease was lost or the run is no longer where the caller thought, and that nothing changed. Time is
+always a parameter, in UTC milliseconds.
+"""
+
+from __future__ import annotations
+
+from ..database import Database
+from .leases import Leases
+from .logs import Logs
+from .retention import Retention
+from .runs import Runs
+from .steps import Steps
+from .waits import Waits
+
+
+class Store:
+    """What one open database holds."""
+
+    def __init__(self, database: Database) -> None:
+        self.runs = Runs(database)
+        self.leases = Leases(database)
+        self.steps = Steps(database)
+        self.waits = Waits(database)
+        self.logs = Logs(database)
+        self.retention = Retention(database)
+
+
+__all__ = ["Store"]

@@ -1,0 +1,224 @@
+"""Runs as their users see them: created, found, listed, cancelled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+
+from ..database import Database, Parameters
+from ..errors import ConcurrencyConflict
+from ..model import Coalesce, Disposition, Run, RunStatus
+from ..records import record
+from .endings import clear_up, interrupt_attempts
+from .rows import run_from
+
+
+@record
+class NewRun:
+    """What is to be stored of a trigger, encoded and checked."""
+
+    job: str
+    input: str
+    idempotency_key: str | None = None
+    idempotency_expires_at: int | None = None
+    concurrency_key: str | None = None
+    coalesce: Coalesce | None = None
+    labels: str = "{}"
+
+
+@record
+class Creation:
+    """What became of a trigger."""
+
+    disposition: Disposition
+    run_id: str
+    run: Run | None
+    """None where the run behind the idempotency key was purged."""
+
+
+class Runs:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, new: NewRun, now: int) -> Creation:
+        """A new pending run, or the one that a key of this job leads to.
+
+        The idempotency key goes first: where it is known, nothing else matters. Raises
+        ConcurrencyConflict where the concurrency key has a pending run that is not to be joined.
+        """
+        if new.idempotency_key is None and new.concurrency_key is None and new.labels == "{}":
+            run = self._insert(new, now)
+            return Creation("created", run.id, run)
+        with self._database.transaction():
+            known = self._known_by_key(new, now)
+            if known is not None:
+                return Creation("idempotent", known, self.get(known))
+            joined = self._to_join(new)
+            if joined is not None:
+                return Creation("coalesced", joined.id, joined)
+            run = self._insert(new, now)
+            self._keep_key(new, run)
+            self._index_labels(run)
+            return Creation("created", run.id, run)
+
+    def get(self, run_id: str) -> Run | None:
+        rows = self._database.read("select * from runs where id = :id", {"id": run_id})
+        return run_from(rows[0]) if rows else None
+
+    def find(
+        self,
+        *,
+        statuses: Collection[RunStatus],
+        jobs: Collection[str] | None,
+        labels: Mapping[str, str],
+        before: int | None,
+        limit: int,
+        offset: int,
+    ) -> list[Run]:
+        """Newest first. No statuses and no jobs (None) mean any; labels have to fit all of them."""
+        clauses = ["true"]
+        parameters: dict[str, object] = {"limit": limit, "offset": offset, "before": before}
+        if statuses:
+            clauses.append("status in (select value from json_each(:statuses))")
+            parameters["statuses"] = json.dumps([status.value for status in statuses])
+        if jobs is not None:
+            clauses.append("job in (select value from json_each(:jobs))")
+            parameters["jobs"] = json.dumps(list(jobs))
+        for number, (key, value) in enumerate(labels.items()):
+            name, text = f"label_{number}", f"text_{number}"
+            clauses.append(
+                f"sequence in (select run from labels where key = :{name} and value = :{text})"
+            )
+            parameters |= {name: key, text: value}
+        if before is not None:
+            clauses.append("sequence < :before")
+        rows = self._database.read(
+            f"""
+            select *
+            from runs
+            where {" and ".join(clauses)}
+            order by sequence desc
+            limit :limit offset :offset
+            """,
+            parameters,
+        )
+        return [run_from(row) for row in rows]
+
+    def cancel(self, run_id: str, now: int, *, keeps_outputs: bool) -> bool:
+        with self._database.transaction():
+            changed = self._database.write(
+                """
+                update runs
+                set status = 'cancelled',
+                    completed_at = :now,
+                    lease_owner = null,
+                    heartbeat_at = null
+                where id = :id
+                  and status in ('pending', 'running', 'waiting')
+                """,
+                {"id": run_id, "now": now},
+            )
+            if changed:
+                interrupt_attempts(self._database, run_id, "cancelled", now)
+                clear_up(self._database, run_id, now, keeps_outputs=keeps_outputs)
+        return changed == 1
+
+    def _insert(self, new: NewRun, now: int) -> Run:
+        (row,) = self._database.write_returning(
+            """
+            insert into runs
+              (id, job, input, idempotency_key, concurrency_key, labels, created_at)
+            values
+              (:id, :job, :input, :idempotency_key, :concurrency_key, :labels, :now)
+            returning *
+            """,
+            {
+                "id": _new_run_id(now),
+                "job": new.job,
+                "input": new.input,
+                "idempotency_key": new.idempotency_key,
+                "concurrency_key": new.concurrency_key,
+                "labels": new.labels,
+                "now": now,
+            },
+        )
+        return run_from(row)
+
+    def _known_by_key(self, new: NewRun, now: int) -> str | None:
+        """The id of the run that has the idempotency key, or had it before it was purged."""
+        if new.idempotency_key is None:
+            return None
+        rows = self._database.read(
+            """
+            select run_id
+            from idempotency_keys
+            where job = :job
+              and key = :key
+              and (expires_at is null or expires_at > :now)
+            """,
+            {"job": new.job, "key": new.idempotency_key, "now": now},
+        )
+        return rows[0]["run_id"] if rows else None
+
+    def _to_join(self, new: NewRun) -> Run | None:
+        if new.concurrency_key is None:
+            return None
+        pending = self._with_key(new.job, new.concurrency_key, RunStatus.PENDING)
+        if pending is not None:
+            if new.coalesce is None:
+                raise ConcurrencyConflict(new.job, new.concurrency_key, pending.id)
+            return pending
+        if new.coalesce != "active":
+            return None
+        return self._with_key(new.job, new.concurrency_key, RunStatus.RUNNING) or self._with_key(
+            new.job, new.concurrency_key, RunStatus.WAITING
+        )
+
+    def _with_key(self, job: str, concurrency_key: str, status: RunStatus) -> Run | None:
+        """The oldest run of this status under the key."""
+        rows = self._database.read(
+            """
+            select *
+            from runs
+            where job = :job
+              and concurrency_key = :concurrency_key
+              and status = :status
+              and status in ('pending', 'running', 'waiting')
+            order by sequence
+            limit 1
+            """,
+            {"job": job, "concurrency_key": concurrency_key, "status": status.value},
+        )
+        return run_from(rows[0]) if rows else None
+
+    def _keep_key(self, new: NewRun, run: Run) -> None:
+        if new.idempotency_key is None:
+            return
+        parameters: Parameters = {
+            "job": new.job,
+            "key": new.idempotency_key,
+            "run_id": run.id,
+            "expires_at": new.idempotency_expires_at,
+        }
+        self._database.write(
+            """
+            insert into idempotency_keys (job, key, run_id, expires_at)
+            values (:job, :key, :run_id, :expires_at)
+            on conflict (job, key)
+            do update set run_id = :run_id, expires_at = :expires_at
+            """,
+            parameters,
+        )
+
+    def _index_labels(self, run: Run) -> None:
+        for key, value in run.labels.items():
+            self._database.write(
+                "insert into labels (key, value, run) values (:key, :value, :run)",
+                {"key": key, "value": value, "run": run.sequence},
+            )
+
+
+def _new_run_id(now: int) -> str:
+    """128 bits in hexadecimal, the time first: ids made later sort later, as in UUID version 7."""
+    return f"{now:012x}{os.urandom(10).hex()}"
