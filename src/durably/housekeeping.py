@@ -20,32 +20,35 @@ class Housekeeping:
         self._term = term
         self._no_purge_before = term.clock.monotonic()
 
-    def tend(self, *, is_idle: bool) -> None:
-        """Do what is due. ``is_idle``: no run is being executed here."""
-        expire(self._term)
-        retain, moment = self._term.options.retain, self._term.clock.monotonic()
-        if retain is not None and is_idle and moment >= self._no_purge_before:
-            self._no_purge_before = moment + PURGE_INTERVAL
-            purge(self._term, self._term.clock.now() - round(retain * 1000), PURGE_BATCH)
+    def tend(self, *, is_idle: bool) -> float | None:
+        """Do what is due; the answer is in how many seconds something will be, or None.
 
-    def next_due(self) -> float | None:
-        """Seconds until there is something to do; None where nothing will come by itself."""
-        dues = (self._wait_due(), self._purge_due())
+        ``is_idle``: no run is being executed here.
+        """
+        dues = (self._tend_waits(), self._tend_ended_runs(is_idle=is_idle))
         return min((due for due in dues if due is not None), default=None)
 
-    def _wait_due(self) -> float | None:
-        deadline = self._term.store.waits.next_deadline()
-        if deadline is None:
-            return None
-        return max(0.0, (deadline - self._term.steady.now()) / 1000)
+    def _tend_waits(self) -> float | None:
+        waits, moment = self._term.store.waits, self._term.steady.now()
+        deadline = waits.next_deadline()
+        if deadline is not None and deadline <= moment:
+            expire(self._term)
+            deadline = waits.next_deadline()
+        return None if deadline is None else (deadline - moment) / 1000
 
-    def _purge_due(self) -> float | None:
-        retain = self._term.options.retain
-        ended_at = None if retain is None else self._term.store.retention.first_end()
-        if retain is None or ended_at is None:
+    def _tend_ended_runs(self, *, is_idle: bool) -> float | None:
+        retain, clock = self._term.options.retain, self._term.clock
+        if retain is None:
             return None
-        age = (self._term.clock.now() - ended_at) / 1000
-        return max(retain - age, self._no_purge_before - self._term.clock.monotonic(), 0.001)
+        pause = self._no_purge_before - clock.monotonic()
+        if is_idle and pause <= 0:
+            purge(self._term, clock.now() - round(retain * 1000), PURGE_BATCH)
+            self._no_purge_before = clock.monotonic() + PURGE_INTERVAL
+            pause = PURGE_INTERVAL
+        first_end = self._term.store.retention.first_end()
+        if first_end is None or not is_idle:
+            return None  # The worker looks again when a run has ended.
+        return max(pause, retain - (clock.now() - first_end) / 1000)
 
 
 def purge(term: Term, ended_before: int, limit: int) -> list[Run]:

@@ -24,8 +24,10 @@ from .events import (
     TabLeader,
     WorkerError,
 )
+from .execution import Execution
 from .heartbeat import Heartbeat
 from .jobs import AnyJob
+from .model import Progress
 from .ports import Environment, Mirror, Unsubscribe
 from .store import Store
 from .term import Options, Term
@@ -139,17 +141,25 @@ class Leader:
         await self.term()
         return self._worker is not None and await self._worker.process_one()
 
+    def progress_of(self, run_id: str) -> Progress | None:
+        """The last progress of a run that is executed here; it may not be stored yet."""
+        execution = self._execution_of(run_id)
+        return None if execution is None else execution.progress.latest
+
     def record_attempts(self, run_id: str) -> None:
         """Store the tries under way of a run that is about to be cancelled."""
-        execution = self._worker.executions.get(run_id) if self._worker is not None else None
+        execution = self._execution_of(run_id)
         if execution is not None:
             execution.attempts.save()
 
     def stop_run(self, run_id: str, signal: StopSignal) -> None:
         """End the local execution of a run, if there is one."""
-        execution = self._worker.executions.get(run_id) if self._worker is not None else None
+        execution = self._execution_of(run_id)
         if execution is not None:
             execution.stop(signal)
+
+    def _execution_of(self, run_id: str) -> Execution | None:
+        return None if self._worker is None else self._worker.executions.get(run_id)
 
     async def _lead(self) -> None:
         leadership = self._environment.leadership

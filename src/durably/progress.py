@@ -21,11 +21,12 @@ class ProgressWriter:
     def __init__(self, term: Term, claim: Claim) -> None:
         self._term = term
         self._claim = claim
+        self.latest: Progress | None = None
         self._unsaved: Progress | None = None
         self._timer: Timer | None = None
 
     def set(self, progress: Progress) -> None:
-        self._unsaved = progress
+        self.latest = self._unsaved = progress
         claim = self._claim
         self._term.events.emit(
             RunProgress(run_id=claim.lease.run_id, job=claim.job, progress=progress)

@@ -188,7 +188,9 @@ class Queries:
         if run is None:
             raise RunNotFound(run_id)
         waits = term.store.waits.of_run(run_id) if run.is_waiting else []
-        for event in self._events.stamped(standing_of(run, waits)):
+        for event in self._events.stamped(
+            standing_of(run, self._leader.progress_of(run_id), waits)
+        ):
             yield event
         if not run.is_terminal:
             async for event in live:

@@ -92,7 +92,7 @@ async def wait_until_terminal(
             await wait(clock, ended, pause)
 
 
-def standing_of(run: Run, waits: list[Wait]) -> list[Event]:
+def standing_of(run: Run, progress: Progress | None, waits: list[Wait]) -> list[Event]:
     """Where a run stands, as the events that a reader who was there would have had last."""
     run_id, job = run.id, run.job
     if run.status is RunStatus.COMPLETED:
@@ -108,6 +108,7 @@ def standing_of(run: Run, waits: list[Wait]) -> list[Event]:
     elif run.status is RunStatus.WAITING:
         wait_ids = tuple(wait.id for wait in waits if wait.outcome == "open")
         standing = RunWaiting(run_id=run_id, job=job, wait_ids=wait_ids)
-    if run.progress is None:
+    latest = progress or run.progress
+    if latest is None:
         return [standing]
-    return [standing, RunProgress(run_id=run_id, job=job, progress=run.progress)]
+    return [standing, RunProgress(run_id=run_id, job=job, progress=latest)]

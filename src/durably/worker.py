@@ -115,7 +115,7 @@ class Worker:
     async def _look(self) -> float | None:
         """Do what there is to do; the answer is how many seconds to sleep at most."""
         try:
-            self._tend()
+            due = self._tend()
             self._claim()
             await self._term.database.flush()
         except StorageFull:
@@ -126,16 +126,12 @@ class Worker:
             logging.getLogger("durably").exception("The worker could not look for work.")
             self._term.events.emit_now(WorkerError(message=repr(error)))
             return ERROR_PAUSE
-        pauses = (
-            self._recovery.next_look(),
-            self._housekeeping.next_due(),
-            self._term.poll_interval,
-        )
+        pauses = (due, self._recovery.next_look(), self._term.poll_interval)
         return min((pause for pause in pauses if pause is not None), default=None)
 
-    def _tend(self) -> None:
+    def _tend(self) -> float | None:
         self._recovery.recover_stale()
-        self._housekeeping.tend(is_idle=not self.executions)
+        return self._housekeeping.tend(is_idle=not self.executions)
 
     def _visibility_changed(self, signal: VisibilitySignal) -> None:
         if signal in ("visible", "resume"):
