@@ -133,7 +133,7 @@ async def test_waiting_ends_when_the_time_is_over_and_the_run_goes_on(
         assert not waiting.done()
         await tab.clock.advance(1)
 
-        with pytest.raises(WaitTimeout, match="30.0 s; it goes on"):
+        with pytest.raises(WaitTimeout, match=r"30\.0 s; it goes on"):
             await waiting
         gate.open()
         assert await handle.result() == "passed"
