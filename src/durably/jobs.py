@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from .annotations import bind, check_job_function
 from .codec import encode
 from .errors import InvalidArguments, InvalidOption, UnstorableValue
 from .records import record
+from .signatures import check_job_function
 
 if TYPE_CHECKING:
+    from .annotations import JobAnnotations
     from .step import Step
 
 P = ParamSpec("P")
@@ -46,11 +48,17 @@ class Job(Generic[P, R_co]):
         Raises InvalidArguments where they do not fit the signature or its annotations, or cannot
         be stored. Nothing is stored by calling.
         """
-        arguments = bind(self.function, args, kwargs, job=self.name)
+        arguments = self._annotations.bind(args, kwargs)
         try:
             return Call(self.name, arguments, encode(arguments))
         except UnstorableValue as error:
             raise InvalidArguments(self.name, str(error)) from error
+
+    @cached_property
+    def _annotations(self) -> JobAnnotations:
+        from .annotations import JobAnnotations
+
+        return JobAnnotations(self.function, self.name)
 
     def __repr__(self) -> str:
         return f"<Job {self.name!r}>"

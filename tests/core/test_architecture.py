@@ -36,6 +36,8 @@ LAYERS: list[set[str]] = [
     {"emitter"},
     {"events", "jobs", "ports"},
     {"annotations"},
+    {"matching", "signatures"},
+    {"constraints", "hints"},
     {"codec"},
     {"standard", "failure"},
     {"objects"},
@@ -47,6 +49,8 @@ LAYERS: list[set[str]] = [
 LATE = {("app", "browser"), ("app", "local")}
 TYPES_ONLY = {("jobs", "step"), ("errors", "model"), ("handle", "app")}
 """Upward imports that exist for a type checker alone."""
+AT_FIRST_USE = {"annotations", "constraints", "hints", "matching"}
+"""What a page need not compile before its first line runs."""
 
 SLEEPS = {"testing": {"sleep"}}  # `settle` gives turns of the event loop, and no time.
 MOST_LINES = 400
@@ -197,3 +201,16 @@ def test_every_core_module_can_be_imported_without_a_browser_and_without_extras(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.cpython_only
+def test_what_only_calls_and_outputs_need_is_not_imported_with_the_package() -> None:
+    code = (
+        "import sys, durably\n"
+        "@durably.job\n"
+        "async def greet(step, name: str) -> str: ...\n"
+        f"print({AT_FIRST_USE!r} & {{name.removeprefix('durably.') for name in sys.modules}})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.stdout.strip(), done.stderr) == ("set()", "")
