@@ -1,24 +1,25 @@
 """What the signature and the annotations of a job's function say about values.
 
-Imported when a job is first called, not by ``@job``. Annotations are read then
+Imported when a job is first called or first returns, not by ``@job``. Annotations are read then
 too: names in them may be defined after the function.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import typing
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from .codec import path_to
-from .errors import InvalidArguments
+from .errors import InvalidArguments, OutputMismatch
 from .hints import evaluated
 from .matching import Matcher
 from .signatures import signature_of
 
 
 class JobAnnotations:
-    """Judges the arguments of one job. Where there is no annotation, all are right.
+    """Judges the arguments and the output of one job. Where there is no annotation, all are right.
 
     A function that was decorated with ``functools.wraps`` is judged by its own signature, as
     ``inspect.signature`` gives it.
@@ -34,6 +35,7 @@ class JobAnnotations:
         self._hints = {
             parameter.name: _hint(parameter.annotation, names) for parameter in parameters
         }
+        self._output = _awaited(_hint(signature.return_annotation, names))
 
     def bind(self, args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, object]:
         """The arguments by name, as a call of the job's function would take them.
@@ -56,6 +58,25 @@ class JobAnnotations:
                 raise InvalidArguments(self._job, problem)
         return arguments
 
+    def check_output(self, value: object) -> None:
+        """Raise OutputMismatch unless ``value`` is what the job's function says that it returns."""
+        problem = self._matcher.mismatch(value, self._output)
+        if problem is not None:
+            raise OutputMismatch(self._job, problem)
+
 
 def _hint(annotation: object, names: dict[str, object]) -> object:
-    return Any if annotation is inspect.Parameter.empty else evaluated(annotation, names)
+    # The same mark stands for a parameter and for a return without annotation.
+    return Any if annotation is inspect.Signature.empty else evaluated(annotation, names)
+
+
+def _awaited(annotation: object) -> object:
+    """What comes of awaiting it, where it is the annotation of an awaitable.
+
+    The functions that have one are not ``async def`` themselves: they are wrapped in one that is,
+    or marked with ``inspect.markcoroutinefunction``.
+    """
+    if (typing.get_origin(annotation) or annotation) not in (Awaitable, Coroutine):
+        return annotation
+    args = typing.get_args(annotation)
+    return args[-1] if args else Any

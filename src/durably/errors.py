@@ -4,6 +4,7 @@ DurablyError
 ├── ValidationError           what was asked for cannot be right; nothing was changed
 │   ├── InvalidOption         an option that cannot be what it is
 │   └── InvalidArguments      a job called with arguments it does not take
+├── OutputMismatch            a job returned something else than its annotation says
 ├── UnstorableValue           a value that the codec cannot store; names the path
 ├── UnreadableValue           a stored value that today's code cannot read
 ├── JobNotRegistered          a job this Durably was not given
@@ -70,6 +71,18 @@ class InvalidArguments(ValidationError, TypeError):
     def __init__(self, job: str, problem: str) -> None:
         super().__init__(f"Job {job!r} cannot be called like this: {problem}. Nothing was stored.")
         self.job = job
+
+
+class OutputMismatch(DurablyError, TypeError):
+    """A job's function returned something else than its annotation says. The run failed."""
+
+    def __init__(self, job: str, problem: str) -> None:
+        super().__init__(
+            f"Job {job!r} returned something else than its annotation says: {problem}. Return "
+            "that, or correct the annotation."
+        )
+        self.job = job
+        self.problem = problem
 
 
 class UnstorableValue(DurablyError, TypeError):

@@ -77,7 +77,10 @@ async def _ending(execution: Execution, job: AnyJob) -> Output | ErrorInfo | Non
     assert isinstance(arguments, dict), "a stored input is arguments by name"
     try:
         text = encode(await job.function(Step(execution), **arguments))
-        return Output(text, decode(text))
+        # What is checked is what ``result()`` will give.
+        output = Output(text, decode(text))
+        job.check_output(output.value)
+        return output
     except BaseException as error:
         if execution.signal is not None:
             return None  # A stop signal, a cancellation that carries it, a group, or what followed.

@@ -54,6 +54,13 @@ class Job(Generic[P, R_co]):
         except UnstorableValue as error:
             raise InvalidArguments(self.name, str(error)) from error
 
+    def check_output(self, value: object) -> None:
+        """Raise OutputMismatch unless ``value`` is what the function says that it returns.
+
+        Anything is, where the function has no annotation, or one that cannot be resolved.
+        """
+        self._annotations.check_output(value)
+
     @cached_property
     def _annotations(self) -> JobAnnotations:
         from .annotations import JobAnnotations

@@ -1,4 +1,4 @@
-"""What a job function has to look like, and which arguments it takes."""
+"""What a job function has to look like, which arguments it takes and what it may return."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import (
 import pytest
 
 from durably.annotations import JobAnnotations
-from durably.errors import InvalidArguments, InvalidOption
+from durably.errors import InvalidArguments, InvalidOption, OutputMismatch
 from durably.signatures import check_job_function
 
 if TYPE_CHECKING:
@@ -177,3 +177,44 @@ def test_what_cannot_be_a_job_is_refused(function: object, wanted: str) -> None:
         check_job_function(function)
 
     assert wanted in str(raised.value)
+
+
+def check_output(function: Callable[..., object], value: object) -> None:
+    JobAnnotations(function, function.__name__).check_output(value)
+
+
+async def late_knowledge(step: object) -> Unknown: ...
+
+
+async def unannotated(step):  # type: ignore[no-untyped-def]
+    ...
+
+
+@pytest.mark.parametrize("function", [late_knowledge, unannotated])
+def test_any_output_is_right_where_no_annotation_can_be_had(
+    function: Callable[..., object],
+) -> None:
+    check_output(function, object())
+
+
+def test_an_output_is_judged_by_the_return_annotation() -> None:
+    check_output(import_orders, 1)
+
+    with pytest.raises(OutputMismatch) as raised:
+        check_output(import_orders, "1")
+
+    assert raised.value.job == "import_orders"
+    assert raised.value.problem == "$: expected int, got str ('1')"
+
+
+def test_what_is_awaited_is_judged_where_an_awaitable_is_annotated() -> None:
+    def fetch(step: object) -> Awaitable[int]: ...  # type: ignore[empty-body]
+
+    @functools.wraps(fetch)
+    async def wrapped(step: object) -> int:
+        return await fetch(step)
+
+    check_output(wrapped, 1)
+
+    with pytest.raises(OutputMismatch, match="expected int"):
+        check_output(wrapped, "1")

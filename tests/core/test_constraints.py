@@ -16,8 +16,9 @@ import pytest
 from annotated_types import Gt, Len, Predicate
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, StringConstraints
 
-from durably import InvalidArguments, Step, job
+from durably import InvalidArguments, RunFailed, Step, job
 from durably.matching import Matcher
+from tests.core.kit import Tab
 
 mismatch = Matcher().mismatch
 
@@ -195,13 +196,21 @@ def test_a_constraint_is_built_once() -> None:
 
 
 @job
-async def ship(step: Step, count: PositiveInt) -> int:
+async def ship(step: Step, count: PositiveInt) -> Annotated[int, Field(lt=10)]:
     return count
 
 
 def test_an_argument_that_breaks_a_constraint_is_refused() -> None:
     with pytest.raises(InvalidArguments, match=r"\$\.count: input should be greater than 0, got"):
         ship(0)
+
+
+async def test_an_output_that_breaks_a_constraint_fails_the_run(tab: Tab) -> None:
+    async with tab.durably(ship) as durably:
+        handle = await durably.trigger(ship(10))
+
+        with pytest.raises(RunFailed, match=r"\$: input should be less than 10, got int \(10\)"):
+            await handle.result()
 
 
 @pytest.mark.cpython_only
