@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Generic, TypeVar, get_args, get_type_hints
 
-from .annotations import mismatch
 from .clock import seconds
 from .errors import InvalidOption, JobNotRegistered
 from .events import RunCoalesced, RunTrigger
@@ -86,11 +85,13 @@ def check_labels(
         checked[key] = value
     if schema is None:
         return checked
+    from .matching import Matcher
+
     known = get_type_hints(schema)
     for key in checked:
         if key not in known:
             raise InvalidOption("a label's key", key, f"one of {sorted(known)}")
-    problem = mismatch(checked, schema, "labels")
+    problem = Matcher().mismatch(checked, schema, "labels")
     if problem is not None and (complete or "is missing" not in problem):
         raise InvalidOption("labels", checked, f"as {schema.__name__} has them ({problem})")
     return checked
