@@ -492,6 +492,7 @@ export class Mirror {
 
   /** @param {boolean} mayCreate */
   async #takeOver(mayCreate) {
+    await null; // Off Python's stack, as in `commit`.
     try {
       this.#db = mayCreate ? await this.#open(true) : await this.#reopen();
       await this.#openEpoch(this.#db);
@@ -513,7 +514,12 @@ export class Mirror {
    */
   commit(isStrict) {
     if (!this.#file?.isDirty && !isStrict && !this.#appending) return false;
-    void this.#commit(isStrict).catch((error) => `lost: ${String(error)}`).then(this.#landed);
+    // In a turn of its own: Python calls from a stack of its own (JavaScript Promise Integration), and
+    // Chromium 156 crashes where a garbage collection that IndexedDB starts finds itself on it.
+    void Promise.resolve()
+      .then(() => this.#commit(isStrict))
+      .catch((error) => `lost: ${String(error)}`)
+      .then(this.#landed);
     return true;
   }
 

@@ -43,6 +43,34 @@ async def many_steps(step: Step, count: int) -> int:
     return count
 
 
+@job
+async def approval(step: Step, timeout: float) -> object:
+    """Asks the world, waits for its answer, and does what it says."""
+    wait = await step.prepare_wait("approval", timeout=timeout)
+    await step.run("ask", effect_count, "ask")
+    result = await step.wait_for(wait)
+    await step.run("publish", effect_count, "publish")
+    return "timed out" if result.timed_out else result.payload
+
+
+@job
+async def side_by_side(step: Step) -> dict[str, int]:
+    return await step.all(
+        left=lambda: effect_count("left"),
+        middle=lambda: effect_count("middle"),
+        right=lambda: effect_count("right"),
+    )
+
+
+@job
+async def priced(step: Step) -> int:
+    async def call() -> int:
+        await step.set_metadata({"cost": 3})
+        return await effect_count("call")
+
+    return await step.run("call", call)
+
+
 async def effect_count(name: str) -> int:
     return (await effect(name))["count"]
 

@@ -9,13 +9,25 @@ from durably import Durably
 from durably.browser import browser_environment
 from durably.local import EveryoneLeads
 
-JOBS = [jobs.three_steps, jobs.batches, jobs.upserts, jobs.check_before_act, jobs.many_steps]
+JOBS = [
+    jobs.three_steps,
+    jobs.batches,
+    jobs.upserts,
+    jobs.check_before_act,
+    jobs.many_steps,
+    jobs.approval,
+    jobs.side_by_side,
+    jobs.priced,
+]
 
 CALLS = {
     "three_steps": lambda: jobs.three_steps(),
     "batches": lambda: jobs.batches(1000, 100),
     "upserts": lambda: jobs.upserts(5),
     "check_before_act": lambda: jobs.check_before_act(),
+    "approval": lambda: jobs.approval(float(option("timeout", "3600"))),
+    "side_by_side": lambda: jobs.side_by_side(),
+    "priced": lambda: jobs.priced(),
     "many_steps": lambda: jobs.many_steps(int(option("count", "1000"))),
 }
 
@@ -26,6 +38,7 @@ async def main() -> None:
         "heartbeat_interval": float(option("heartbeat", "5")),
         "stale_threshold": float(option("threshold", "30")),
         "on_hidden": option("on_hidden", "continue"),
+        "preserve_steps": True,
     }
     durably = Durably(option("database", "test"), **options)
     if option("proof", "lock") == "none":
@@ -49,6 +62,15 @@ async def answer(durably: Durably, question: str) -> None:
     if question == "steps":
         (run,) = await durably.list_runs()
         tell("steps", steps=[asdict(step) for step in await durably.get_steps(run.id)])
+    if question == "attempts":
+        (run,) = await durably.list_runs()
+        attempts = await durably.get_attempts(run.id)
+        tell("attempts", attempts=[asdict(attempt) for attempt in attempts])
+    if question == "signal":
+        (run,) = await durably.list_runs()
+        (wait,) = await durably.get_waits(run.id)
+        await durably.signal(wait.id, "yes", signal_id="click")
+        tell("signalled")
     if question == "cancel":
         (run,) = await durably.list_runs()
         await durably.cancel(run.id)
