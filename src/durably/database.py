@@ -27,7 +27,10 @@ from .ports import Mirror
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x6475726C  # "durl": tells our files from other SQLite files
 BUSY_TIMEOUT = 30.0
-"""Seconds a write waits for another process that holds the file."""
+"""Seconds a write waits for another process that holds the file; the event loop stands still
+meanwhile. Only a program that is stopped in the middle of a write, or a foreign one, takes long."""
+OPENING_PAUSE = 0.02
+"""Seconds between two tries to open a file that is locked."""
 FULL_RETRY_INTERVAL = 2.0
 """Seconds between two tries to write to a storage that was full."""
 REFUSALS = frozenset(
@@ -37,6 +40,7 @@ REFUSALS = frozenset(
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
         sqlite3.SQLITE_READONLY,
     }
 )
@@ -51,6 +55,7 @@ FAULTS = frozenset(
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_NOMEM,
         sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PROTOCOL,
         sqlite3.SQLITE_READONLY,
     }
 )
@@ -100,12 +105,7 @@ class Database:
         """
         path = await self._mirror.take_over()
         try:
-            connection = self._connection = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256
-            )
-            self._check(connection)
-            self._configure(connection)
-            self._migrate(connection)
+            await self._connect(path)
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in REFUSALS:
                 raise StorageRefused(self.name, str(error)) from error
@@ -232,6 +232,30 @@ class Database:
                 if self._closing.is_set():
                     raise
 
+    async def _connect(self, path: str) -> None:
+        """Open the file, while other processes may be creating it.
+
+        The change to WAL mode, and the end of the last connection, take locks for which SQLite
+        does not wait, whatever the timeout: "database is locked" comes at once.
+        """
+        deadline = self._clock.monotonic() + BUSY_TIMEOUT
+        while True:
+            connection = self._connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256
+            )
+            try:
+                self._check(connection)
+                self._configure(connection)
+                self._migrate(connection)
+            except sqlite3.DatabaseError as error:
+                if not _is_busy(error) or self._clock.monotonic() > deadline:
+                    raise
+            else:
+                return
+            self._connection = None
+            connection.close()
+            await wait(self._clock, self._closing, OPENING_PAUSE)
+
     def _check(self, connection: sqlite3.Connection) -> None:
         """Refuse what another program, or a newer version of this one, has stored.
 
@@ -304,6 +328,8 @@ class Database:
                 self._disk_is_full = True
                 self.on_full(True)
             return StorageFull(self.name)
+        if _is_busy(error):
+            return StorageLost(self.name, f"another program held its file for {BUSY_TIMEOUT} s")
         return StorageLost(self.name, str(error)) if code in FAULTS else None
 
     def _ended(self) -> StorageError:
@@ -357,6 +383,12 @@ class Database:
             self.on_failure(error)
         elif not was_full:
             self.on_full(True)
+
+
+def _is_busy(error: sqlite3.DatabaseError) -> bool:
+    """Whether another process has the file for a moment."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
 
 
 def _statements(file: str) -> list[str]:

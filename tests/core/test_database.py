@@ -15,9 +15,11 @@ from durably import (
     NewerSchema,
     Step,
     StorageFull,
+    StorageLost,
     StorageRefused,
     job,
 )
+from durably import database as database_module
 from durably.clock import SystemClock
 from durably.database import Database
 from durably.local import FileMirror, local_environment
@@ -156,6 +158,68 @@ async def test_default_environment_is_a_file_in_the_directory(tmp_path: Path) ->
         assert await (await durably.trigger(idle())).result() == "done"
 
     assert (tmp_path / "data" / "shop.sqlite3").exists()
+
+
+# Files that other programs hold
+
+
+def holder(path: Path) -> sqlite3.Connection:
+    """Another program in the middle of a write."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("begin immediate")
+    return connection
+
+
+@pytest.mark.cpython_only  # The file system of Pyodide has no locks.
+async def test_file_that_others_are_just_creating_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    path, clock = tmp_path / "shop.sqlite3", FakeClock()
+    database = Database("shop", FileMirror("shop", path), clock)
+    other = holder(path)
+    opening = asyncio.ensure_future(database.open())
+    await settle()
+    was_waiting = not opening.done()
+    other.close()
+    await clock.advance(0.02)
+    await opening
+    await database.close()
+
+    assert was_waiting
+
+
+@pytest.mark.cpython_only  # The file system of Pyodide has no locks.
+async def test_file_that_another_program_never_lets_go_is_refused_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    path, clock = tmp_path / "shop.sqlite3", FakeClock()
+    database = Database("shop", FileMirror("shop", path), clock)
+    other = holder(path)
+    opening = asyncio.ensure_future(database.open())
+    await clock.advance(1)
+
+    with pytest.raises(StorageRefused):
+        await opening
+    await database.close()
+    other.close()
+
+
+@pytest.mark.cpython_only  # The file system of Pyodide has no locks.
+async def test_write_to_a_file_that_is_held_for_too_long_says_why_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    environment = local_environment("shop", tmp_path)
+    async with Durably("shop", jobs=[idle], environment=environment) as durably:
+        other = holder(tmp_path / "shop.sqlite3")
+        with pytest.raises(StorageLost, match="another program"):
+            await durably.trigger(idle())
+        other.close()
+
+        assert await durably.list_runs() == []
+        assert await (await durably.trigger(idle())).result() == "done"
 
 
 # Flushing
