@@ -60,7 +60,9 @@ class Leader:
         self._falls_back_to_memory = falls_back_to_memory
         self._is_working = is_working
         """Whether the worker of this term and of later ones claims runs."""
-        self._owner = os.urandom(8).hex()
+        self._owner = ""
+        """Of this term. Each term has a new one: what the last one left is an ended owner's."""
+        self._leaves_runs = False
         self._task: asyncio.Task[None] | None = None
         self._term: asyncio.Future[Term] | None = None
         self._worker: Worker | None = None
@@ -167,6 +169,8 @@ class Leader:
         while not self._is_stopping:
             # Before the lock is asked for: what ends it from now on is not to be missed.
             self._term_over.clear()
+            self._owner = os.urandom(8).hex()
+            self._leaves_runs = False
             try:
                 await self._serve(await self._acquire())
             except StorageFenced:
@@ -180,14 +184,14 @@ class Leader:
             else:
                 failures = 0
             finally:
-                leadership.release()
+                leadership.release(leaves_runs=self._leaves_runs)
             if failures:
                 await wait(self._environment.clock, self._stopping, REOPENING_PAUSE)
 
     async def _acquire(self) -> StorageRefused | None:
         """Wait for the leadership; the answer is why there is none, where memory will do."""
         try:
-            await self._environment.leadership.acquire(self._say_who_leads)
+            await self._environment.leadership.acquire(self._owner, self._say_who_leads)
         except StorageRefused as error:
             if not self._may_fall_back:
                 raise
@@ -229,7 +233,7 @@ class Leader:
             database=database,
             store=Store(database),
             visibility=environment.visibility,
-            proves_death=environment.leadership.proves_death,
+            leadership=environment.leadership,
             poll_interval=environment.poll_interval,
         )
         worker = self._worker = Worker(term, self._jobs, is_claiming=self._is_working)
@@ -267,10 +271,12 @@ class Leader:
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(outcome, Exception) and not isinstance(outcome, StorageError):
                 logging.getLogger("durably").error("The worker failed.", exc_info=outcome)
+        self._leaves_runs = True
         try:
             if self._is_stopping and not database.has_failed:
                 await worker.stop(is_leaving=True)
                 await database.flush()
+                self._leaves_runs = False
             else:
                 await worker.drop()
         except StorageError as error:

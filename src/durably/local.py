@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from .errors import StorageRefused
@@ -67,17 +67,18 @@ class VolatileMirror:
 
 
 class EveryoneLeads:
-    """Leadership where the database is shared: every process works, and none proves a death."""
+    """Leadership where every side works, and nobody can tell which of them have ended."""
 
-    proves_death = False
-
-    async def acquire(self, on_wait: Callable[[], None]) -> None:
+    async def acquire(self, owner: str, on_wait: Callable[[], None]) -> None:
         pass
+
+    def ended(self, owners: Collection[str]) -> Iterator[str]:
+        return iter(())
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         pass
 
-    def release(self) -> None:
+    def release(self, *, leaves_runs: bool = False) -> None:
         pass
 
 

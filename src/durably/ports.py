@@ -6,7 +6,7 @@ is a suite in ``tests/contracts`` that all of them pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Literal, Protocol
 
 from .clock import Clock, SystemClock
@@ -56,24 +56,36 @@ class Mirror(Protocol):
 
 
 class Leadership(Protocol):
-    """Who may write. At most one holder at a time by name; liveness, not safety: the mirror's
-    fence gives that."""
+    """Who may write, as which owner, and which other owners have ended.
 
-    @property
-    def proves_death(self) -> bool:
-        """True where holding it proves that every earlier owner has ended."""
+    In a browser one side leads at a time by name; liveness, not safety: the mirror's fence gives
+    that. Where processes share a file, every side leads.
+    """
+
+    async def acquire(self, owner: str, on_wait: Callable[[], None]) -> None:
+        """Return when this side leads as ``owner``, an id that no side has had before.
+
+        ``on_wait`` is called once if another side leads now.
+        """
         ...
 
-    async def acquire(self, on_wait: Callable[[], None]) -> None:
-        """Return when this side leads. ``on_wait`` is called once if another side leads now."""
+    def ended(self, owners: Collection[str]) -> Iterator[str]:
+        """While this side leads: each of ``owners``, and any other, that has provably ended.
+
+        Never this side's own. An owner of which it cannot be told is left out. Recover the runs of
+        an owner before asking for the next one: then what proves its end is removed.
+        """
         ...
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when a leadership that was acquired is gone without ``release``."""
         ...
 
-    def release(self) -> None:
-        """Let go. Harmless when nothing is held."""
+    def release(self, *, leaves_runs: bool = False) -> None:
+        """Let go. Harmless when nothing is held.
+
+        With ``leaves_runs`` this owner may still have running runs: what proves its end stays.
+        """
         ...
 
 

@@ -23,12 +23,12 @@ class _Sighting:
 
 
 class Recovery:
-    """Sends abandoned runs back to pending.
+    """Sends abandoned runs back to pending: at once where their owner has provably ended.
 
-    A heartbeat is stale when it is older than the threshold by the wall clock *and* has not moved
-    while it was watched for two intervals; or when it was watched for the whole threshold without
-    moving. So a wall clock that jumps an hour steals nothing from an owner that is alive, and one
-    that jumps back hides no owner that is gone.
+    Elsewhere its heartbeat decides: it is stale when it is older than the threshold by the wall
+    clock *and* has not moved while it was watched for two intervals; or when it was watched for the
+    whole threshold without moving. So a wall clock that jumps an hour steals nothing from an owner
+    that is alive, and one that jumps back hides no owner that is gone.
     """
 
     def __init__(self, term: Term, local: Container[str]) -> None:
@@ -37,13 +37,21 @@ class Recovery:
         self._sightings: dict[str, _Sighting] = {}
         self._last_look = term.clock.monotonic()
 
-    def recover_all(self) -> None:
-        """Every earlier owner has ended: its runs go on at once, not after the threshold."""
-        for run in self._term.store.leases.running():
-            self._recover(run, "its owner has ended", "unknown")
+    def recover(self) -> None:
+        """Look at the runs that others own, and recover those that are abandoned."""
+        runs = self._foreign_runs()
+        owners = {run.lease_owner for run in runs if run.lease_owner is not None}
+        for owner in self._term.leadership.ended(owners):
+            # Read again: the owner may have claimed one more before it ended.
+            runs = self._foreign_runs()
+            for run in runs:
+                if run.lease_owner == owner:
+                    self._recover(run, "its owner has ended", "unknown")
+            runs = [run for run in runs if run.lease_owner != owner]
+        self._recover_stale(runs)
 
-    def recover_stale(self) -> None:
-        """Look at the runs that others own, and recover those whose heartbeat is stale."""
+    def _recover_stale(self, runs: list[Run]) -> None:
+        """Recover those of these runs whose heartbeat is stale, and keep watching the others."""
         moment = self._term.clock.monotonic()
         if moment - self._last_look > self._watch_time:
             # This program stood still itself, and perhaps the whole machine: what it saw before
@@ -51,7 +59,7 @@ class Recovery:
             self._sightings.clear()
         self._last_look = moment
         sightings = {}
-        for run in self._foreign_runs():
+        for run in runs:
             sighting = self._sighting(run, moment)
             if self._is_stale(sighting, moment):
                 self._recover(run, "its heartbeat is stale", "lease-lost")

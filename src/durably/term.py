@@ -11,7 +11,7 @@ from .emitter import Emitter
 from .errors import InvalidOption
 from .events import Event
 from .model import Durability
-from .ports import Visibility
+from .ports import Leadership, Visibility
 from .records import record
 from .store import Store
 
@@ -99,8 +99,7 @@ class Term:
     database: Database
     store: Store
     visibility: Visibility
-    proves_death: bool
-    """Whether every earlier owner of a running run is known to have ended."""
+    leadership: Leadership
     poll_interval: float | None
 
     def tell(self, event: Event) -> None:

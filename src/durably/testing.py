@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -178,25 +178,33 @@ class MemoryMirror:
 
 
 class FakeLeadership:
-    """Leadership among the fakes of one ``FakeLock``."""
+    """Leadership among the fakes of one ``FakeLock``.
 
-    proves_death = True
+    Without ``proves_death`` it cannot tell of any owner whether it has ended.
+    """
 
-    def __init__(self, lock: FakeLock) -> None:
+    def __init__(self, lock: FakeLock, *, proves_death: bool = True) -> None:
         self._lock = lock
+        self._proves_death = proves_death
+        self._owner = ""
         self._holds = False
         self._lost: Callable[[], None] = lambda: None
 
-    async def acquire(self, on_wait: Callable[[], None]) -> None:
+    async def acquire(self, owner: str, on_wait: Callable[[], None]) -> None:
         if self._lock.inner.locked():
             on_wait()
         await self._lock.inner.acquire()
+        self._owner = owner
         self._holds = True
+
+    def ended(self, owners: Collection[str]) -> Iterator[str]:
+        if self._holds and self._proves_death:
+            yield from (owner for owner in owners if owner != self._owner)
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         self._lost = callback
 
-    def release(self) -> None:
+    def release(self, *, leaves_runs: bool = False) -> None:
         if self._holds:
             self._holds = False
             self._lock.inner.release()
@@ -245,13 +253,14 @@ def memory_environment(
     visibility: FakeVisibility | None = None,
     proves_death: bool = True,
 ) -> Environment:
-    """An environment of fakes; two with one ``disk`` and ``lock`` are two tabs of one origin."""
+    """An environment of fakes; two with one ``disk`` and ``lock`` are two tabs of one origin.
+
+    With ``proves_death=False`` the runs of a life that was killed wait for the stale threshold.
+    """
     storage = disk or MemoryDisk()
-    leadership = FakeLeadership(lock or FakeLock())
-    leadership.proves_death = proves_death
     return Environment(
         mirror=lambda: MemoryMirror("memory", storage),
-        leadership=leadership,
+        leadership=FakeLeadership(lock or FakeLock(), proves_death=proves_death),
         visibility=visibility or FakeVisibility(),
         channel=lambda: LocalChannel("memory"),
         clock=clock or FakeClock(),

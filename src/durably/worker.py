@@ -52,8 +52,6 @@ class Worker:
         term = self._term
         unsubscribe = term.visibility.subscribe(self._visibility_changed)
         try:
-            if term.proves_death:
-                self._recovery.recover_all()
             while True:
                 self._wake.clear()
                 await wait(term.clock, self._wake, await self._look())
@@ -130,7 +128,7 @@ class Worker:
         return min((pause for pause in pauses if pause is not None), default=None)
 
     def _tend(self) -> float | None:
-        self._recovery.recover_stale()
+        self._recovery.recover()
         return self._housekeeping.tend(is_idle=not self.executions)
 
     def _visibility_changed(self, signal: VisibilitySignal) -> None:

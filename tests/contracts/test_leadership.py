@@ -7,7 +7,12 @@ import pytest
 from durably.local import EveryoneLeads
 from durably.ports import Leadership
 from durably.testing import FakeLeadership, FakeLock
-from tests.contracts.leadership import LeadershipContract, Leaderships, nobody_waits
+from tests.contracts.leadership import (
+    ExclusiveLeadershipContract,
+    Leaderships,
+    new_owner,
+    nobody_waits,
+)
 
 
 class FakeLeaderships(Leaderships):
@@ -22,20 +27,27 @@ class FakeLeaderships(Leaderships):
         leadership.lose()
 
 
-class TestFakeLeadership(LeadershipContract):
+class TestFakeLeadership(ExclusiveLeadershipContract):
     @pytest.fixture
     def leaderships(self) -> Leaderships:
         return FakeLeaderships()
 
+    async def test_can_be_one_that_proves_nothing(self) -> None:
+        leadership = FakeLeadership(FakeLock(), proves_death=False)
+        await leadership.acquire(new_owner(), nobody_waits)
+
+        assert list(leadership.ended({new_owner()})) == []
+
 
 class TestEveryoneLeads:
-    async def test_nobody_waits_and_no_death_is_proven(self) -> None:
+    async def test_nobody_waits_and_no_end_is_proven(self) -> None:
         one, two = EveryoneLeads(), EveryoneLeads()
         one.on_lost(nobody_waits)
-        await one.acquire(nobody_waits)
-        await two.acquire(nobody_waits)
+        await one.acquire(new_owner(), nobody_waits)
+        await two.acquire("two", nobody_waits)
+        two.release(leaves_runs=True)
         one.release()
         one.release()
-        await one.acquire(nobody_waits)
+        await one.acquire(new_owner(), nobody_waits)
 
-        assert not one.proves_death
+        assert list(one.ended({"two"})) == []

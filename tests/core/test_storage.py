@@ -291,7 +291,7 @@ async def test_refused_leadership_runs_in_memory_where_asked_for(
 
 
 def refuse_leadership(durably: Durably, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def acquire(on_wait: object) -> None:
+    async def acquire(owner: str, on_wait: object) -> None:
         raise StorageRefused("test", "this page has no Web Locks")
 
     monkeypatch.setattr(durably._environment.leadership, "acquire", acquire)

@@ -10,7 +10,13 @@ import pytest
 
 from durably.browser.tabs import TabLeadership
 from durably.ports import Leadership
-from tests.contracts.leadership import LeadershipContract, Leaderships, Waiter, nobody_waits
+from tests.contracts.leadership import (
+    ExclusiveLeadershipContract,
+    Leaderships,
+    Waiter,
+    new_owner,
+    nobody_waits,
+)
 from tests.in_browser.page import outside
 
 
@@ -40,16 +46,16 @@ def leaderships(request: Any, name: str) -> Iterator[TabLeaderships]:
         leadership.release()
 
 
-class TestTabLeadership(LeadershipContract):
+class TestTabLeadership(ExclusiveLeadershipContract):
     async def test_lock_has_the_name_of_its_database(self, leaderships: TabLeaderships) -> None:
         world = await outside()
         leadership = leaderships.make()
         before = await world.lockIsHeld(leaderships.name)
-        await leadership.acquire(nobody_waits)
+        await leadership.acquire(new_owner(), nobody_waits)
         during = await world.lockIsHeld(leaderships.name)
         leadership.release()
         # The lock manager is another process; a request behind the release tells when it is free.
-        await leaderships.make().acquire(lambda: None)
+        await leaderships.make().acquire(new_owner(), lambda: None)
         leaderships.made[-1].release()
 
         assert (before, during) == (False, True)
@@ -57,28 +63,28 @@ class TestTabLeadership(LeadershipContract):
     async def test_databases_of_other_names_have_other_leaders(
         self, leaderships: TabLeaderships
     ) -> None:
-        await leaderships.make().acquire(nobody_waits)
+        await leaderships.make().acquire(new_owner(), nobody_waits)
         other = TabLeadership(f"{leaderships.name}-other")
-        await other.acquire(nobody_waits)
+        await other.acquire(new_owner(), nobody_waits)
 
         other.release()
 
     async def test_who_gives_up_at_once_never_leads(self, leaderships: TabLeaderships) -> None:
         for turns in range(20):
-            early = asyncio.ensure_future(leaderships.make().acquire(lambda: None))
+            early = asyncio.ensure_future(leaderships.make().acquire(new_owner(), lambda: None))
             for _ in range(turns):
                 await asyncio.sleep(0)
             early.cancel()
             await asyncio.wait([early])
             leaderships.made[-1].release()
 
-        await asyncio.wait_for(leaderships.make().acquire(lambda: None), 5)
+        await asyncio.wait_for(leaderships.make().acquire(new_owner(), lambda: None), 5)
 
     async def test_loss_is_told_once(self, leaderships: TabLeaderships) -> None:
         losses: list[bool] = []
         leadership = leaderships.make()
         leadership.on_lost(lambda: losses.append(True))
-        await leadership.acquire(nobody_waits)
+        await leadership.acquire(new_owner(), nobody_waits)
         next_one = Waiter(leaderships.make())
         await next_one.waits.wait()
         await leaderships.lose(leadership)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import js
@@ -20,15 +20,15 @@ class TabLeadership:
     holder can do nothing more.
     """
 
-    proves_death = True
-
     def __init__(self, name: str) -> None:
         self._name = name
+        self._owner = ""
         self._lock: Any = None
         self._lost: Callable[[], None] = lambda: None
         self._lost_proxy: Any = None
 
-    async def acquire(self, on_wait: Callable[[], None]) -> None:
+    async def acquire(self, owner: str, on_wait: Callable[[], None]) -> None:
+        self._owner = owner
         module = (await modules()).tabs
         if not module.TabLock.isAvailable:
             raise StorageRefused(
@@ -48,10 +48,14 @@ class TabLeadership:
         finally:
             waiting.destroy()
 
+    def ended(self, owners: Collection[str]) -> Iterator[str]:
+        if self._lock is not None:
+            yield from (owner for owner in owners if owner != self._owner)
+
     def on_lost(self, callback: Callable[[], None]) -> None:
         self._lost = callback
 
-    def release(self) -> None:
+    def release(self, *, leaves_runs: bool = False) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
