@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import StorageRefused
 from .model import Durability
+from .owners import OwnerFiles
 from .ports import Environment, Landed, Unsubscribe, VisibilitySignal
 
 POLL_INTERVAL = 1.0
@@ -121,11 +122,14 @@ class LocalChannel:
 
 
 def local_environment(name: str, directory: Path) -> Environment:
-    """The environment of ``name`` on CPython: the file ``<directory>/<name>.sqlite3``."""
+    """The environment of ``name`` on CPython: the file ``<directory>/<name>.sqlite3``.
+
+    Beside it lies ``<name>.sqlite3.owners`` while a process has it open.
+    """
     path = directory / f"{name}.sqlite3"
     return Environment(
         mirror=lambda: FileMirror(name, path),
-        leadership=EveryoneLeads(),
+        leadership=OwnerFiles(directory / f"{name}.sqlite3.owners"),
         visibility=AlwaysVisible(),
         channel=lambda: LocalChannel(name),
         poll_interval=POLL_INTERVAL,

@@ -33,6 +33,7 @@ LAYERS: list[set[str]] = [
     {"database"},
     {"browser", "testing"},
     {"local"},
+    {"owners"},
     {"emitter"},
     {"events", "jobs", "ports"},
     {"annotations"},

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 
-from durably import Durably, Environment, RunFailed, RunStatus, Step, job
-from durably.local import EveryoneLeads, FileMirror, LocalChannel
+from durably import (
+    DamagedDatabase,
+    Durability,
+    Durably,
+    Environment,
+    RunFailed,
+    RunStatus,
+    Step,
+    StorageLost,
+    job,
+)
+from durably.local import EveryoneLeads, FileMirror, LocalChannel, local_environment
+from durably.ports import Landed
 from durably.store.leases import Leases
 from durably.testing import FakeClock, FakeVisibility, settle
 from tests.core.kit import Bodies, Gate, Tab, record, types, until
@@ -258,6 +270,97 @@ async def test_runs_of_a_dead_leader_go_on_at_once(tab: Tab, gate: Gate, bodies:
     assert told[1].reason == "its owner has ended"
     assert told[2].lease_generation == 2
     assert bodies.ran == ["a", "b"]
+
+
+def files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+class LostMirror(FileMirror):
+    """A file whose place goes away when the test says so."""
+
+    is_lost = False
+
+    def commit(self, durability: Durability, landed: Landed) -> None:
+        if self.is_lost:
+            landed(StorageLost("shop", "the test took it away"))
+        else:
+            super().commit(durability, landed)
+
+
+@pytest.mark.cpython_only  # The file system of Pyodide has no locks.
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_runs_of_a_process_that_lost_its_storage_go_on_at_once(
+    tmp_path: Path, clock: FakeClock, gate: Gate, comes_back: bool
+) -> None:
+    """In its own next term; or in another process, where the place stays away for this one."""
+
+    @job
+    async def hold(step: Step) -> str:
+        await step.run("hold", gate)
+        return "done"
+
+    environment = replace(local_environment("shop", tmp_path), clock=clock)
+    mirror = LostMirror("shop", tmp_path / "shop.sqlite3")
+    later = tmp_path / "shop.sqlite3" if comes_back else tmp_path
+    mirrors = chain([mirror], repeat(FileMirror("shop", later)))
+    first = Durably(
+        "shop",
+        jobs=[hold],
+        stale_threshold=3600,
+        environment=replace(environment, mirror=lambda: next(mirrors)),
+    )
+    told = record(first, "run:requeued")
+    async with first:
+        run = await first.trigger(hold())
+        await gate.entered.wait()
+        mirror.is_lost = True
+        gate.open()
+        if comes_back:
+            assert await run.result() == "done"
+        else:
+            await clock.advance(10)
+            environment = replace(local_environment("shop", tmp_path), clock=clock)
+            second = Durably("shop", jobs=[hold], stale_threshold=3600, environment=environment)
+            told = record(second, "run:requeued")
+            async with second:
+                assert await second.result(run.id) == "done"
+
+    assert [event.reason for event in told] == ["its owner has ended"]
+    assert "shop.sqlite3.owners" not in files(tmp_path)
+
+
+@pytest.mark.cpython_only  # The file system of Pyodide has no locks.
+async def test_opening_that_fails_leaves_no_file_of_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "shop.sqlite3").write_bytes(b"these are my notes" * 100)
+
+    with pytest.raises(DamagedDatabase):
+        await Durably("shop", directory=tmp_path).__aenter__()
+    assert files(tmp_path) == ["shop.sqlite3"]
+
+
+@pytest.mark.cpython_only  # The file system of Pyodide has no locks.
+async def test_two_durablys_of_one_process_leave_each_others_runs_alone(
+    tmp_path: Path, clock: FakeClock, gate: Gate
+) -> None:
+    @job
+    async def hold(step: Step) -> str:
+        return await step.run("hold", gate)
+
+    def durably() -> Durably:
+        environment = replace(local_environment("shop", tmp_path), clock=clock)
+        return Durably("shop", jobs=[hold], environment=environment)
+
+    async with durably() as one, durably() as two:
+        told = record(two)
+        run = await one.trigger(hold())
+        await gate.entered.wait()
+        await clock.advance(60)
+        gate.open()
+        await run.result()
+
+    assert "run:requeued" not in types(told)
+    assert gate.visits == 1
 
 
 async def test_run_waits_for_the_threshold_where_no_death_is_proven(tab: Tab, gate: Gate) -> None:
