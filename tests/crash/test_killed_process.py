@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.processes import SOURCE
+
 pytestmark = pytest.mark.cpython_only
 
 PROGRAM = """
@@ -44,11 +46,12 @@ asyncio.run(main())
 
 
 def test_killed_process_is_followed_by_one_that_repeats_only_the_step_under_way(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, str(program)]
+    monkeypatch.setenv("PYTHONPATH", str(SOURCE))
     first = subprocess.Popen([*command, "hang"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None
     with first.stdout as printed:
