@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Container
 
 from .events import RunFail, RunRequeued
-from .model import ErrorInfo, InterruptionReason, Lease, Run
+from .model import ErrorInfo, InterruptionReason
 from .records import record
+from .store.leases import Running
 from .term import Term
 
 WATCHED_BEATS = 2
@@ -15,10 +16,9 @@ WATCHED_BEATS = 2
 
 @record
 class _Sighting:
-    """A foreign run's heartbeat, and since when (monotonic) it has been seen unchanged."""
+    """A foreign run, and since when (monotonic) its heartbeat has been seen unchanged."""
 
-    lease_generation: int
-    heartbeat_at: int
+    run: Running
     since: float
 
 
@@ -40,17 +40,16 @@ class Recovery:
     def recover(self) -> None:
         """Look at the runs that others own, and recover those that are abandoned."""
         runs = self._foreign_runs()
-        owners = {run.lease_owner for run in runs if run.lease_owner is not None}
-        for owner in self._term.leadership.ended(owners):
+        for owner in self._term.leadership.ended({run.owner for run in runs}):
             # Read again: the owner may have claimed one more before it ended.
             runs = self._foreign_runs()
             for run in runs:
-                if run.lease_owner == owner:
+                if run.owner == owner:
                     self._recover(run, "its owner has ended", "unknown")
-            runs = [run for run in runs if run.lease_owner != owner]
+            runs = [run for run in runs if run.owner != owner]
         self._recover_stale(runs)
 
-    def _recover_stale(self, runs: list[Run]) -> None:
+    def _recover_stale(self, runs: list[Running]) -> None:
         """Recover those of these runs whose heartbeat is stale, and keep watching the others."""
         moment = self._term.clock.monotonic()
         if moment - self._last_look > self._watch_time:
@@ -64,7 +63,7 @@ class Recovery:
             if self._is_stale(sighting, moment):
                 self._recover(run, "its heartbeat is stale", "lease-lost")
             else:
-                sightings[run.id] = sighting
+                sightings[run.lease.run_id] = sighting
         self._sightings = sightings
 
     def next_look(self) -> float | None:
@@ -76,30 +75,31 @@ class Recovery:
         options = self._term.options
         return min(WATCHED_BEATS * options.heartbeat_interval, options.stale_threshold)
 
-    def _foreign_runs(self) -> list[Run]:
-        return [run for run in self._term.store.leases.running() if run.id not in self._local]
+    def _foreign_runs(self) -> list[Running]:
+        running = self._term.store.leases.running()
+        return [run for run in running if run.lease.run_id not in self._local]
 
-    def _sighting(self, run: Run, moment: float) -> _Sighting:
-        assert run.heartbeat_at is not None, "a running run has a heartbeat"
-        seen = self._sightings.get(run.id)
-        if seen and (seen.lease_generation, seen.heartbeat_at) == (
-            run.lease_generation,
-            run.heartbeat_at,
+    def _sighting(self, run: Running, moment: float) -> _Sighting:
+        seen = self._sightings.get(run.lease.run_id)
+        if (
+            seen is not None
+            and seen.run.lease == run.lease
+            and seen.run.heartbeat_at == run.heartbeat_at
         ):
             return seen
-        return _Sighting(run.lease_generation, run.heartbeat_at, moment)
+        return _Sighting(run, moment)
 
     def _is_stale(self, sighting: _Sighting, moment: float) -> bool:
         threshold = self._term.options.stale_threshold
         watched = moment - sighting.since
-        age = (self._term.clock.now() - sighting.heartbeat_at) / 1000
+        age = (self._term.clock.now() - sighting.run.heartbeat_at) / 1000
         return watched > threshold or (age > threshold and watched >= self._watch_time)
 
-    def _recover(self, run: Run, reason: str, interruption: InterruptionReason) -> None:
-        term, lease = self._term, Lease(run.id, run.lease_generation)
+    def _recover(self, run: Running, reason: str, interruption: InterruptionReason) -> None:
+        term, lease = self._term, run.lease
         now, options = term.clock.now(), term.options
         if term.store.leases.requeue(lease, options.max_interruptions, interruption, now):
-            term.tell(RunRequeued(run_id=run.id, job=run.job, reason=reason))
+            term.tell(RunRequeued(run_id=lease.run_id, job=run.job, reason=reason))
             return
         error = ErrorInfo(
             "CrashLoop",
@@ -107,4 +107,4 @@ class Recovery:
             f"the last time {reason}.",
         )
         if term.store.leases.fail(lease, error, now, keeps_outputs=options.preserve_steps):
-            term.tell(RunFail(run_id=run.id, job=run.job, error=error))
+            term.tell(RunFail(run_id=lease.run_id, job=run.job, error=error))

@@ -18,6 +18,8 @@ from .ports import VisibilitySignal
 from .recovery import Recovery
 from .term import Term
 
+TENDING_PAUSE = 0.1
+"""Seconds in which a worker that finds one run after the other looks after nothing else."""
 ERROR_PAUSE = 1.0
 """Seconds the worker waits after an error of its own before it looks for work again."""
 
@@ -37,6 +39,7 @@ class Worker:
         self._recovery = Recovery(term, self.executions)
         self._housekeeping = Housekeeping(term)
         self._wake = asyncio.Event()
+        self._next_tending = 0.0
         self._is_claiming = is_claiming
         self._is_lost = False
         self._parked: set[str] = set()
@@ -112,10 +115,16 @@ class Worker:
 
     async def _look(self) -> float | None:
         """Do what there is to do; the answer is how many seconds to sleep at most."""
+        moment, commits = self._term.clock.monotonic(), self._term.database.commits
         try:
-            due = self._tend()
-            self._claim()
-            await self._term.database.flush()
+            if moment < self._next_tending and self._claim():
+                due: float | None = self._next_tending - moment
+            else:
+                self._next_tending = moment + TENDING_PAUSE
+                due = self._tend()
+                self._claim()
+            if self._term.database.commits != commits:
+                await self._term.database.flush()
         except StorageFull:
             return ERROR_PAUSE
         except StorageError:
@@ -139,9 +148,12 @@ class Worker:
 
     # Claiming
 
-    def _claim(self) -> None:
+    def _claim(self) -> bool:
+        """Start what there is room for; True if that was something."""
+        has_claimed = False
         while self._is_claiming and self._claim_one() is not None:
-            pass
+            has_claimed = True
+        return has_claimed
 
     def _claim_one(self) -> Execution | None:
         term = self._term

@@ -6,9 +6,21 @@ import json
 from collections.abc import Collection
 
 from ..database import Database
-from ..model import Claim, ErrorInfo, InterruptionReason, Lease, Progress, Run, RunStatus
+from ..model import Claim, ErrorInfo, InterruptionReason, Lease, Progress, RunStatus
+from ..records import record
 from .endings import clear_up, interrupt_attempts
-from .rows import error_text, run_from
+from .rows import error_text
+
+
+@record
+class Running:
+    """A running run, as recovery looks at it."""
+
+    lease: Lease
+    job: str
+    owner: str
+    heartbeat_at: int
+    interruptions: int
 
 
 class Leases:
@@ -69,11 +81,27 @@ class Leases:
         )
         return [row["job"] for row in rows]
 
-    def running(self) -> list[Run]:
+    def running(self) -> list[Running]:
+        """Every running run, oldest first."""
         rows = self._database.read(
-            "select * from runs where status = 'running' order by sequence", {}
+            """
+            select id, job, lease_owner, lease_generation, heartbeat_at, interruptions
+            from runs
+            where status = 'running'
+            order by sequence
+            """,
+            {},
         )
-        return [run_from(row) for row in rows]
+        return [
+            Running(
+                lease=Lease(row["id"], row["lease_generation"]),
+                job=row["job"],
+                owner=row["lease_owner"],
+                heartbeat_at=row["heartbeat_at"],
+                interruptions=row["interruptions"],
+            )
+            for row in rows
+        ]
 
     def renew(self, lease: Lease, now: int) -> bool:
         """Prove the life of a running run. An expired lease that nobody took is still one's own."""
