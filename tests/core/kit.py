@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from durably import Durably, Job, Run, events
+from durably import Durably, Environment, Job, Run, events
 from durably.codec import encode
 from durably.database import Database
+from durably.local import EveryoneLeads, FileMirror, LocalChannel
 from durably.model import Claim
 from durably.store import Store
 from durably.store.runs import NewRun
@@ -111,6 +113,28 @@ class Tab:
             yield life
         finally:
             await life.kill()
+
+
+class Process:
+    """A process on a file that it shares with others: its own Durably, and everybody's clock."""
+
+    def __init__(self, path: Path, clock: FakeClock) -> None:
+        self.clock = clock
+        self.visibility = FakeVisibility()
+        self._path = path
+
+    def environment(self) -> Environment:
+        return Environment(
+            mirror=lambda: FileMirror("shared", self._path),
+            leadership=EveryoneLeads(),
+            visibility=self.visibility,
+            channel=lambda: LocalChannel("shared"),
+            clock=self.clock,
+            poll_interval=1.0,
+        )
+
+    def durably(self, *jobs: Job[..., object], **options: Any) -> Durably:
+        return Durably("shared", jobs=jobs, environment=self.environment(), **options)
 
 
 class Life:

@@ -15,18 +15,17 @@ from durably import (
     DamagedDatabase,
     Durability,
     Durably,
-    Environment,
     RunFailed,
     RunStatus,
     Step,
     StorageLost,
     job,
 )
-from durably.local import EveryoneLeads, FileMirror, LocalChannel, local_environment
+from durably.local import FileMirror, local_environment
 from durably.ports import Landed
 from durably.store.leases import Leases
-from durably.testing import FakeClock, FakeVisibility, settle
-from tests.core.kit import Bodies, Gate, Tab, record, types, until
+from durably.testing import FakeClock, settle
+from tests.core.kit import Bodies, Gate, Process, Tab, record, types, until
 
 
 @job
@@ -35,36 +34,6 @@ async def idle(step: Step) -> str:
 
 
 # Two processes on one file
-
-
-class Process:
-    """A process on a shared file: its own Durably and everybody's clock."""
-
-    def __init__(self, path: Path, clock: FakeClock) -> None:
-        self.visibility = FakeVisibility()
-        self._path = path
-        self._clock = clock
-
-    def environment(self) -> Environment:
-        return Environment(
-            mirror=lambda: FileMirror("shared", self._path),
-            leadership=EveryoneLeads(),
-            visibility=self.visibility,
-            channel=lambda: LocalChannel("shared"),
-            clock=self._clock,
-            poll_interval=1.0,
-        )
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def processes(tmp_path: Path, clock: FakeClock) -> tuple[Process, Process]:
-    path = tmp_path / "shared.sqlite3"
-    return Process(path, clock), Process(path, clock)
 
 
 async def test_run_triggered_by_one_process_is_executed_by_another(
