@@ -49,10 +49,10 @@ class Checkpointing:
         call_site: str,
     ) -> object:
         execution = self._execution
-        execution.check()
         outer = current_step.get()
         if outer is not None:
             raise NestedStep(outer, name)
+        await execution.check_at_rest()
         level = durability or execution.term.options.durability
         check_durability(level)
         execution.reserve(name, call_site)
@@ -77,7 +77,7 @@ class Checkpointing:
                 await self._checkpoint(name, level, started_at, error=failure)
                 raise StepFailed(name, failure) from error
             await self._checkpoint(name, level, started_at, output=output)
-        execution.check()
+        await execution.check_at_rest()
         return value
 
     def _replay(self, name: str, output: str | None, error: ErrorInfo | None) -> object:

@@ -44,6 +44,8 @@ class Execution:
         self.is_parked = False
         """True where the run must not be claimed again in this term."""
         self._steps_under_way: dict[str, asyncio.Task[object] | None] = {}
+        self._steps_ended = asyncio.Event()
+        """Set when the last step that was under way has ended."""
         self._steps_held: set[asyncio.Task[object] | None] = set()
         """The tasks of steps that may not start yet."""
         self._is_over = False
@@ -92,6 +94,19 @@ class Execution:
         if self.signal is not None:
             raise self.signal
 
+    async def check_at_rest(self) -> None:
+        """Raise the stop signal, if there is one; of a suspended run, once no step is under way.
+
+        In a TaskGroup, and in other code that cancels the rest when one part of it fails, a signal
+        that is raised earlier would cut the steps that may finish.
+        """
+        await self._until_at_rest()
+        self.check()
+
+    async def _until_at_rest(self) -> None:
+        while isinstance(self.signal, RunSuspended) and self._steps_under_way:
+            await self._steps_ended.wait()
+
     def check_owned(self) -> None:
         """Raise unless a step under way may still be checkpointed."""
         if self.is_ended:
@@ -138,10 +153,11 @@ class Execution:
         assert self.signal is not None
         return self.signal
 
-    def wait_for(self, wait_id: str) -> StopSignal:
+    async def wait_for(self, wait_id: str) -> StopSignal:
         """Let the run wait for something from outside: it stops here until that has come."""
         self._awaited.append(wait_id)
         self.suspend()
+        await self._until_at_rest()
         assert self.signal is not None
         return self.signal
 
@@ -215,6 +231,7 @@ class Execution:
     def under_way(self, name: str, started_at: int) -> Iterator[None]:
         """Mark a step as under way in the current task, so that ``stop`` reaches it."""
         self._steps_under_way[name] = asyncio.current_task()
+        self._steps_ended.clear()
         self.attempts.begin(name, started_at)
         try:
             yield
@@ -224,8 +241,10 @@ class Execution:
         finally:
             self.attempts.end(name)
             del self._steps_under_way[name]
-            if isinstance(self.signal, RunSuspended) and not self._steps_under_way:
-                self._cancel(self.task)  # The last step that the job function had to wait for.
+            if not self._steps_under_way:
+                self._steps_ended.set()
+                if isinstance(self.signal, RunSuspended):
+                    self._cancel(self.task)  # The last step that the job function had to wait for.
 
     def _step_was_cut(self, name: str) -> None:
         """A try ended without an outcome: say so, and leave a record of it where that is possible.

@@ -33,7 +33,7 @@ async def prepare_wait(
 ) -> Wait:
     """The wait of this name: made at the first call in the life of the run, and then found."""
     _check_outside_steps(name)
-    execution.check()
+    await execution.check_at_rest()
     if not isinstance(name, str) or not name:
         raise InvalidOption("a wait's name", name, "a string that is not empty")
     limit = None if timeout is None else seconds(timeout, "timeout")
@@ -55,7 +55,7 @@ async def prepare_wait(
         raise execution.refused()
     # Whoever is given the id may signal at once, from anywhere.
     await term.database.flush(term.options.durability)
-    execution.check()
+    await execution.check_at_rest()
     made = term.store.waits.get(wait_id)
     assert made is not None, "it was stored just now"
     return made
@@ -66,17 +66,17 @@ async def wait_for(execution: Execution, wait: Wait) -> WaitResult:
     if not isinstance(wait, Wait):
         raise InvalidOption("wait", wait, "what step.prepare_wait returned")
     _check_outside_steps(wait.name)
-    execution.check()
+    await execution.check_at_rest()
     term = execution.term
     # The deadline may have passed while nothing looked.
     if expire(term):
         await term.database.flush(term.options.durability)
-        execution.check()
+        await execution.check_at_rest()
     found = term.store.waits.get(wait.id)
     if found is None or found.run_id != execution.run_id:
         raise InvalidOption("wait", wait, "a wait that this run has prepared")
     if found.outcome == "open":
-        raise execution.wait_for(found.id)
+        raise await execution.wait_for(found.id)
     return WaitResult(found.outcome == "timeout", found.payload, found.signal_id)
 
 

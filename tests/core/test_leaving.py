@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+
+import pytest
 
 from durably import RunStatus, Step, job
 from tests.core.kit import Bodies, Gate, Tab, record, steps_told
@@ -56,12 +59,28 @@ async def test_job_does_not_go_on_after_the_step_under_way_when_leaving(
     assert bodies.ran == []
 
 
-async def test_leaving_lets_all_steps_under_way_finish(tab: Tab) -> None:
+Steps = Iterable[Coroutine[object, object, str]]
+
+
+async def gathered(steps: Steps) -> None:
+    await asyncio.gather(*steps)
+
+
+async def in_a_task_group(steps: Steps) -> None:
+    async with asyncio.TaskGroup() as group:
+        for step in steps:
+            group.create_task(step)
+
+
+@pytest.mark.parametrize("run_all", [gathered, in_a_task_group])
+async def test_leaving_lets_all_steps_under_way_finish(
+    tab: Tab, run_all: Callable[[Steps], Awaitable[None]]
+) -> None:
     gates = [Gate(), Gate(), Gate()]
 
     @job
     async def side_by_side(step: Step) -> None:
-        await asyncio.gather(*(step.run("s", gate, key=n) for n, gate in enumerate(gates)))
+        await run_all(step.run("s", gate, key=n) for n, gate in enumerate(gates))
 
     async def open_one_by_one() -> None:
         for gate in gates:
