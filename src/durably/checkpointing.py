@@ -95,11 +95,19 @@ class Checkpointing:
         try:
             result = fn(*args)
             # Also a JavaScript promise, which Pyodide makes awaitable.
-            return await result if isinstance(result, Awaitable) else result
+            value = await result if isinstance(result, Awaitable) else result
+        except BaseException as error:
+            if is_cancelled(error) and asyncio.current_task() is not self._execution.task:
+                # In a task that user code has made, a cancellation goes on as one: asyncio logs any
+                # other end of a task whose awaiter was cancelled too (`shield`, `wait_for`).
+                raise
+            self._execution.check_owned()
+            raise
         finally:
             current_step.reset(token)
-            # Whatever `fn` made of the stop signal, the signal goes on from here.
-            self._execution.check_owned()
+        # Whatever `fn` made of the stop signal, the signal goes on from here.
+        self._execution.check_owned()
+        return value
 
     async def _checkpoint(
         self,

@@ -92,7 +92,7 @@ class Execution:
     def check(self) -> None:
         """Raise the stop signal, if there is one."""
         if self.signal is not None:
-            raise self.signal
+            raise self._raised()
 
     async def check_at_rest(self) -> None:
         """Raise the stop signal, if there is one; of a suspended run, once no step is under way.
@@ -106,6 +106,15 @@ class Execution:
     async def _until_at_rest(self) -> None:
         while isinstance(self.signal, RunSuspended) and self._steps_under_way:
             await self._steps_ended.wait()
+
+    def _raised(self) -> StopSignal:
+        """The stop signal, which is about to be raised in the current task."""
+        assert self.signal is not None
+        task = asyncio.current_task()
+        if task is not None and task is not self.task:
+            # User code may never await it; that it was stopped is no failure to report.
+            task.add_done_callback(_see_signal)
+        return self.signal
 
     def check_owned(self) -> None:
         """Raise unless a step under way may still be checkpointed."""
@@ -150,16 +159,14 @@ class Execution:
         logging.getLogger("durably").warning(message)
         self.term.events.emit(WorkerError(message=message, run_id=self.run_id))
         self.suspend()
-        assert self.signal is not None
-        return self.signal
+        return self._raised()
 
     async def wait_for(self, wait_id: str) -> StopSignal:
         """Let the run wait for something from outside: it stops here until that has come."""
         self._awaited.append(wait_id)
         self.suspend()
         await self._until_at_rest()
-        assert self.signal is not None
-        return self.signal
+        return self._raised()
 
     def give_back(self) -> None:
         """Return the lease: the run is pending again and can be claimed at once; or it waits."""
@@ -178,8 +185,7 @@ class Execution:
         run = self.term.store.runs.get(self.run_id)
         cancelled = run is not None and run.status is RunStatus.CANCELLED
         self.stop(RunCancelled() if cancelled else LeaseLost())
-        assert self.signal is not None
-        return self.signal
+        return self._raised()
 
     # Steps
 
@@ -287,6 +293,13 @@ class Execution:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def _see_signal(task: asyncio.Task[Any]) -> None:
+    """Keep asyncio from logging "Task exception was never retrieved" of a stop signal."""
+    # Not `exception()` at once: it would keep asyncio from logging whatever else ended the task.
+    if not task.cancelled() and isinstance(getattr(task, "_exception", None), StopSignal):
+        task.exception()
 
 
 def is_cancelled(error: BaseException) -> bool:
