@@ -79,8 +79,15 @@ class FakeClock:
 
     async def freeze(self, seconds: float) -> None:
         """Let time pass while the program stands still: what was due fires only at the end."""
-        self._move(seconds)
+        self.block(seconds)
         await self.advance(0)
+
+    def block(self, seconds: float) -> None:
+        """Let time pass while nothing else gets a turn, as a long computation does.
+
+        What was due fires at the next ``advance``.
+        """
+        self._move(seconds)
 
     def jump(self, seconds: float) -> None:
         """Set the wall clock forward, or back, as a person or a time server does."""

@@ -324,17 +324,6 @@ async def test_iterator_that_is_dropped_no_longer_listens() -> None:
     assert emitting._listeners["*"] == []
 
 
-async def test_listener_that_raises_cancelled_error_keeps_nobody_waiting(tab: Tab) -> None:
-    def cancel(event: Event) -> None:
-        raise asyncio.CancelledError
-
-    async with tab.durably(two_steps) as durably:
-        durably.on("run:trigger", cancel)
-        handle = await durably.trigger(two_steps())
-
-        assert await handle.result() == "done"
-
-
 async def test_iterator_ends_when_the_durably_is_left(tab: Tab) -> None:
     async with tab.durably(two_steps) as durably:
         reader = durably.events()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,66 +68,6 @@ async def test_replay_takes_the_same_branch_around_a_failed_step(tab: Tab, gate:
     assert len(attempts) == 1
     assert len(branches) == 2
     assert branches[0] == branches[1]
-
-
-def other_break_down() -> None:
-    raise KeyError("other")
-
-
-async def let_go_after_catching(step: Step) -> None:
-    try:
-        await step.run("first", break_down)
-    except StepFailed:
-        await step.run("second", other_break_down)
-
-
-async def raise_from(step: Step) -> None:
-    try:
-        await step.run("second", other_break_down)
-    except StepFailed as error:
-        raise RuntimeError("the import failed") from error
-
-
-async def raise_in_a_task_group(step: Step) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(step.run("second", other_break_down))
-
-
-async def raise_bare(step: Step) -> None:
-    with contextlib.suppress(StepFailed):
-        await step.run("first", break_down)
-    await asyncio.gather(step.run("second", other_break_down))
-
-
-@pytest.mark.parametrize(
-    "function", [let_go_after_catching, raise_from, raise_in_a_task_group, raise_bare]
-)
-async def test_error_of_the_run_names_the_step_that_propagated(
-    tab: Tab, function: Callable[[Step], Awaitable[None]]
-) -> None:
-    failing = job(function)
-
-    async with tab.durably(failing) as durably:
-        handle = await durably.trigger(failing())
-        with pytest.raises(RunFailed) as caught:
-            await handle.result()
-
-    assert caught.value.error.step == "second"
-
-
-async def test_error_after_a_caught_step_failure_names_no_step(tab: Tab) -> None:
-    @job
-    async def fail_otherwise(step: Step) -> None:
-        with contextlib.suppress(StepFailed):
-            await step.run("first", break_down)
-        raise RuntimeError("something else")
-
-    async with tab.durably(fail_otherwise) as durably:
-        handle = await durably.trigger(fail_otherwise())
-        with pytest.raises(RunFailed, match="something else") as caught:
-            await handle.result()
-
-    assert caught.value.error.step is None
 
 
 async def test_error_of_the_run_has_the_type_and_message_of_what_the_step_raised(tab: Tab) -> None:

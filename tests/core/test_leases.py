@@ -222,27 +222,6 @@ async def test_own_live_run_is_never_requeued(tab: Tab, gate: Gate, bodies: Bodi
         assert gate.visits == 1
 
 
-async def test_owner_whose_lease_only_expired_goes_on_where_it_is(
-    tab: Tab, gate: Gate, bodies: Bodies
-) -> None:
-    @job
-    async def three(step: Step) -> str:
-        await step.run("a", bodies, "a")
-        await step.run("frozen", gate)
-        return await step.run("b", bodies, "b")
-
-    async with tab.durably(three) as durably:
-        handle = await durably.trigger(three())
-        await gate.entered.wait()
-        await tab.clock.freeze(3600)
-        gate.open()
-
-        assert await handle.result() == "b is done"
-        assert (bodies.ran, gate.visits) == (["a", "b"], 1)
-        run = await durably.get_run(handle.id)
-        assert (run.lease_generation, run.interruptions) == (1, 0)
-
-
 async def test_run_that_still_winds_down_here_is_not_claimed_again(opened: OpenStore) -> None:
     first, second = opened.trigger(), opened.trigger()
 

@@ -15,7 +15,6 @@ from durably import (
     DamagedDatabase,
     Durability,
     Durably,
-    RunFailed,
     RunStatus,
     Step,
     StorageLost,
@@ -81,32 +80,6 @@ async def test_stale_run_is_picked_up_by_another_process(
             assert "run:claimed" not in early
             assert (await second.get_run(handle.id)).status is RunStatus.COMPLETED
             assert bodies.count("a") == 1
-
-
-@pytest.mark.parametrize("hours", [1, -1])
-async def test_wall_clock_that_jumps_steals_no_run_from_an_owner_that_is_alive(
-    processes: tuple[Process, Process], clock: FakeClock, bodies: Bodies, hours: int
-) -> None:
-    gate = Gate()
-
-    @job
-    async def hold(step: Step) -> str:
-        await step.run("hold", gate)
-        return bodies("end")
-
-    one, two = processes
-    async with Durably("shared", jobs=[hold], environment=one.environment()) as first:
-        handle = await first.trigger(hold())
-        await gate.entered.wait()
-        async with Durably("shared", jobs=[hold], environment=two.environment()) as second:
-            told = record(second)
-            clock.jump(hours * 3600)
-            await clock.advance(60)
-            gate.open()
-            await handle.result()
-
-    assert types(told) == []
-    assert bodies.count("end") == 1
 
 
 async def test_wall_clock_that_jumps_back_hides_no_owner_that_is_gone(
@@ -367,27 +340,6 @@ async def test_crash_is_counted_as_an_interruption(tab: Tab, gate: Gate) -> None
         assert (await durably.get_run(handle.id)).interruptions == 1
 
 
-async def test_run_that_crashes_every_life_fails_as_a_crash_loop(tab: Tab, bodies: Bodies) -> None:
-    @job
-    async def crash(step: Step) -> None:
-        bodies("start")
-        await asyncio.Event().wait()
-
-    run_id = ""
-    for life_number in range(4):
-        async with tab.life(crash, max_interruptions=3) as life:
-            if life_number == 0:
-                run_id = (await life.durably.trigger(crash())).id
-            await until(partial(more_starts_than, bodies, life_number))
-            await settle()
-
-    async with tab.durably(crash, max_interruptions=3) as durably:
-        with pytest.raises(RunFailed, match="interrupted 4 times") as caught:
-            await durably.result(run_id)
-    assert caught.value.error.type == "CrashLoop"
-    assert bodies.count("start") == 4
-
-
 async def test_run_that_gets_on_in_every_life_is_no_crash_loop(tab: Tab, bodies: Bodies) -> None:
     @job
     async def crawl(step: Step) -> str:
@@ -432,31 +384,6 @@ async def test_leaving_is_not_counted_as_an_interruption(tab: Tab, bodies: Bodie
 
         assert (run.status, run.interruptions) == (RunStatus.PENDING, 0)
         assert run.lease_generation == 3
-
-
-@pytest.mark.parametrize("newest_first", [False, True])
-async def test_host_that_cancels_everything_releases_the_lease(
-    processes: tuple[Process, Process], gate: Gate, newest_first: bool
-) -> None:
-    @job
-    async def wait(step: Step) -> None:
-        await step.run("wait", gate)
-
-    before = asyncio.all_tasks()
-    one, two = processes
-    first = Durably("shared", jobs=[wait], environment=one.environment())
-    await first.__aenter__()
-    handle = await first.trigger(wait())
-    await gate.entered.wait()
-    tasks = asyncio.all_tasks() - before
-    for task in sorted(tasks, key=lambda task: int(task.get_name()[5:]), reverse=newest_first):
-        task.cancel()
-    await settle()
-
-    async with Durably("shared", environment=two.environment()) as second:
-        run = await second.get_run(handle.id)
-        assert (run.status, run.interruptions) == (RunStatus.PENDING, 0)
-        assert await second.get_steps(handle.id) == []
 
 
 async def test_worker_survives_an_error_of_its_own(

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-import math
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
 
@@ -15,19 +10,7 @@ from durably import (
     Step,
     job,
 )
-from durably.codec import encode
 from tests.core.kit import Bodies, Gate, Tab, interrupted, record, steps_told, types
-
-
-@dataclass
-class Order:
-    id: int
-    lines: tuple[str, ...]
-
-
-class Color(enum.Enum):
-    RED = 1
-
 
 # Replay
 
@@ -60,56 +43,6 @@ async def test_job_function_itself_runs_again_from_the_top(tab: Tab, gate: Gate)
         await durably.result(run_id)
 
     assert starts == [run_id, run_id]
-
-
-VALUES: list[object] = [
-    None,
-    math.nan,
-    math.inf,
-    (1, (2,)),
-    {3, 4},
-    b"\x00\xff",
-    Decimal("1.10"),
-    datetime(2026, 11, 22, 10, 0, tzinfo=UTC),
-    {1: "one", (2, 3): "pair"},
-    Order(7, ("a", "b")),
-    Color.RED,
-    [],
-    "",
-    0,
-    False,
-    "half a \ud800 pair",
-    "x" * 10_000,
-]
-
-
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
-async def test_first_value_equals_the_replayed_one(tab: Tab, gate: Gate, value: object) -> None:
-    got = []
-
-    @job
-    async def give(step: Step) -> None:
-        got.append(await step.run("give", lambda: value))
-        await gate()
-
-    run_id = await interrupted(tab, give, gate)
-    async with tab.durably(give) as durably:
-        await durably.result(run_id)
-
-    first, replayed = got
-    assert type(first) is type(replayed) is type(value)
-    assert encode(first) == encode(replayed) == encode(value)
-
-
-async def test_first_value_is_the_stored_one_and_not_the_object_itself(tab: Tab) -> None:
-    shared = {"items": [1]}
-
-    @job
-    async def give(step: Step) -> bool:
-        return await step.run("give", lambda: shared) is shared
-
-    async with tab.durably(give) as durably:
-        assert await (await durably.trigger(give())).result() is False
 
 
 async def test_none_is_a_result(tab: Tab, gate: Gate, bodies: Bodies) -> None:
