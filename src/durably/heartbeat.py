@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from .clock import wait
 from .events import RunHeartbeat
 from .execution import Execution
+from .ports import VisibilitySignal
 from .term import Term
 
 
 class Heartbeat:
-    """Renews every ``heartbeat_interval`` while visible.
+    """Renews every ``heartbeat_interval`` while visible, if there is something to renew.
 
     Hidden: one last renewal and a flush, then a pause. Visible or resumed: a renewal first, with
     the lease's own generation, so that an owner whose lease only expired goes on where it is. A
@@ -23,23 +24,36 @@ class Heartbeat:
         self._term = term
         self._executions = executions
         self._nudge = asyncio.Event()
+        self._is_due = False
+
+    def begin(self) -> None:
+        """There is something to renew from now on, an interval later."""
+        self._nudge.set()
 
     async def run(self) -> None:
         """Renew until cancelled."""
         visibility, options = self._term.visibility, self._term.options
         # A change of visibility is only noted; it is acted on in this loop's own next turn.
-        unsubscribe = visibility.subscribe(lambda signal: self._nudge.set())
+        unsubscribe = visibility.subscribe(self._visibility_changed)
         try:
             while True:
                 was_visible = visibility.is_visible
-                interval = options.heartbeat_interval if was_visible else None
-                await wait(self._term.clock, self._nudge, interval)
+                is_ticking = was_visible and self._executions
+                interval = options.heartbeat_interval if is_ticking else None
+                is_nudged = await wait(self._term.clock, self._nudge, interval)
                 self._nudge.clear()
+                if is_nudged and not self._is_due:
+                    continue  # Something has begun.
+                self._is_due = False
                 self._renew()
                 if was_visible and not visibility.is_visible:
                     await self._term.database.flush()
         finally:
             unsubscribe()
+
+    def _visibility_changed(self, signal: VisibilitySignal) -> None:
+        self._is_due = True
+        self._nudge.set()
 
     def _renew(self) -> None:
         term = self._term

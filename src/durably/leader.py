@@ -229,8 +229,10 @@ class Leader:
         self._term.set_result(term)
         # The heartbeat is the first to be told that the program is visible again: it renews the
         # leases before the worker looks for more to do.
+        heartbeat = Heartbeat(term, worker.executions)
+        worker.on_busy = heartbeat.begin
         duties: list[asyncio.Future[None]] = [
-            asyncio.ensure_future(Heartbeat(term, worker.executions).run()),
+            asyncio.ensure_future(heartbeat.run()),
             asyncio.ensure_future(worker.run()),
         ]
         over = asyncio.ensure_future(self._until_over())

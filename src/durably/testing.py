@@ -59,6 +59,12 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._monotonic
 
+    @property
+    def timers(self) -> list[float]:
+        """In how many seconds each callback is due that waits for its time, the next one first."""
+        due = sorted(timer.due for timer in self._timers if not timer.is_cancelled)
+        return [moment - self._monotonic for moment in due]
+
     def call_later(self, seconds: float, callback: Callable[[], object]) -> _FakeTimer:
         timer = _FakeTimer(self._monotonic + seconds, next(self._order), callback)
         heapq.heappush(self._timers, timer)

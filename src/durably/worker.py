@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .clock import wait
 from .errors import LeaseLost, StorageError, StorageFull
@@ -33,6 +33,8 @@ class Worker:
         self._term = term
         self.executions: dict[str, Execution] = {}
         """The local executions by run id."""
+        self.on_busy: Callable[[], object] = lambda: None
+        """Called when an execution starts where there was none."""
         self._jobs = jobs
         self._recovery = Recovery(term, self.executions)
         self._housekeeping = Housekeeping(term)
@@ -176,6 +178,8 @@ class Worker:
         task = asyncio.ensure_future(execute(execution, self._jobs))
         execution.task = task
         self.executions[execution.run_id] = execution
+        if len(self.executions) == 1:
+            self.on_busy()
         # A callback and not a `finally`: a task cancelled before its first turn runs nothing.
         task.add_done_callback(lambda task: self._ended(execution, task))
         return execution

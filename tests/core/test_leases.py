@@ -10,6 +10,7 @@ import pytest
 from durably import Step, job
 from durably.model import ErrorInfo, Lease, Progress
 from durably.store import Store
+from durably.testing import settle
 from tests.core.kit import Bodies, Gate, OpenStore, Tab, record
 
 # The store's rules
@@ -250,3 +251,42 @@ async def test_run_that_still_winds_down_here_is_not_claimed_again(opened: OpenS
 
     assert claim is not None
     assert claim.lease.run_id == second.id
+
+
+async def test_engine_that_is_idle_has_no_timer_and_writes_nothing(tab: Tab) -> None:
+    @job
+    async def act(step: Step) -> str:
+        return await step.run("act", lambda: "done")
+
+    async with tab.durably(act) as durably:
+        await settle()
+        before = tab.clock.timers
+        await (await durably.trigger(act())).result()
+        await tab.clock.advance(60)
+        after, writes = tab.clock.timers, tab.disk.writes
+        await tab.clock.advance(100 * 3600)
+
+        assert (before, after) == ([], [])
+        assert tab.disk.writes == writes
+
+
+async def test_heartbeat_begins_anew_with_the_next_run(tab: Tab) -> None:
+    gates = iter([Gate(), Gate()])
+    used: list[Gate] = []
+
+    @job
+    async def work(step: Step) -> None:
+        used.append(next(gates))
+        await used[-1]()
+
+    async with tab.durably(work, heartbeat_interval=5) as durably:
+        for number in range(2):
+            handle = await durably.trigger(work())
+            await settle()
+            claimed_at = tab.clock.now()
+            await tab.clock.advance(7)
+            run = await durably.get_run(handle.id)
+            assert run.heartbeat_at == claimed_at + 5000, number
+            used[-1].open()
+            await handle.result()
+            await tab.clock.advance(60)
