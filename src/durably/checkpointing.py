@@ -20,7 +20,7 @@ from .errors import (
 from .events import StepComplete, StepFail, StepReplay, StepStart
 from .execution import Execution, is_cancelled
 from .failure import describe_error
-from .model import Durability, ErrorInfo
+from .model import Durability, ErrorInfo, Lease
 from .term import check_durability
 
 OUTPUT_ERRORS = frozenset(
@@ -28,8 +28,17 @@ OUTPUT_ERRORS = frozenset(
 )
 """The types under which a result that cannot be stored is remembered."""
 
-current_step: ContextVar[str | None] = ContextVar("durably_step", default=None)
+_current_step: ContextVar[tuple[Lease, str] | None] = ContextVar("durably_step", default=None)
 """The step whose function is being called, here and in everything it calls or starts."""
+
+
+def step_of(execution: Execution) -> str | None:
+    """The step that the caller is a part of, if it is one of this execution.
+
+    Another one's it may be where a step opens a Durably, or drives its worker.
+    """
+    found = _current_step.get()
+    return found[1] if found is not None and found[0] == execution.lease else None
 
 
 class Checkpointing:
@@ -50,7 +59,7 @@ class Checkpointing:
     ) -> object:
         execution = self._execution
         execution.check()
-        outer = current_step.get()
+        outer = step_of(execution)
         if outer is not None:
             raise NestedStep(outer, name)
         level = durability or execution.term.options.durability
@@ -91,13 +100,13 @@ class Checkpointing:
         raise (StepOutputError if error.type in OUTPUT_ERRORS else StepFailed)(name, error)
 
     async def _call(self, name: str, fn: Callable[..., object], args: tuple[object, ...]) -> object:
-        token = current_step.set(name)
+        token = _current_step.set((self._execution.lease, name))
         try:
             result = fn(*args)
             # Also a JavaScript promise, which Pyodide makes awaitable.
             return await result if isinstance(result, Awaitable) else result
         finally:
-            current_step.reset(token)
+            _current_step.reset(token)
             # Whatever `fn` made of the stop signal, the signal goes on from here.
             self._execution.check_owned()
 

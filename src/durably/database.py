@@ -75,6 +75,8 @@ class Database:
         self._in_transaction = False
         self._is_committing = False
         self._waiters: list[asyncio.Future[None]] = []
+        self._left_behind: asyncio.Future[None] | None = None
+        """Done when the commit under way is, for what came too late for it."""
         self._promised = 0
         """The last commit that somebody waits or has waited for."""
         self._disk_is_full = False
@@ -202,8 +204,21 @@ class Database:
     def start_flush(self) -> None:
         """Begin to make durable what was written, and do not wait for it."""
         self._promised = self.commits
-        if self._connection is not None and not self._is_committing and not self.has_failed:
+        if self._connection is None or self.has_failed:
+            return
+        if not self._is_committing:
             self._commit("relaxed")
+        elif self._left_behind is None:
+            # One of the waiters, so that those who came before it and ask for more have their turn.
+            self._left_behind = asyncio.get_running_loop().create_future()
+            self._left_behind.add_done_callback(self._follow)
+            self._waiters.append(self._left_behind)
+
+    def _follow(self, left_behind: asyncio.Future[None]) -> None:
+        """Commit what ``start_flush`` was asked for while another commit was under way."""
+        self._left_behind = None
+        if left_behind.exception() is None and self._durable["relaxed"] < self._promised:
+            self.start_flush()
 
     async def flush(self, durability: Durability = "relaxed") -> None:
         """Return when everything committed before this call is durable.

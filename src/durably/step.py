@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import TypeVar, TypeVarTuple, cast, overload
 
 from . import waits
-from .checkpointing import Checkpointing, current_step
+from .checkpointing import Checkpointing, step_of
 from .codec import encode
-from .errors import InvalidOption, NotInsideStep, UnstorableValue
+from .errors import InvalidOption, NotInsideStep, StorageError, UnstorableValue
 from .events import LogWrite
 from .execution import Execution
 from .model import Durability, Progress, Wait, WaitResult
@@ -121,29 +121,57 @@ class Step:
         if message is not None and not isinstance(message, str):
             raise InvalidOption("message", message, "a string")
         if self._execution.signal is None:
-            self._execution.progress.set(Progress(current, total, message))
+            self._in_the_loop(self._execution.progress.set, Progress(current, total, message))
 
     def log(self, message: str, level: str = "info", **data: object) -> None:
         """Tell listeners of ``log:write``; the line names the step it was logged in.
 
-        With ``persist_logs`` the line is also stored, with the next commit. Of data that cannot be
-        stored, its ``repr`` is.
+        With ``persist_logs`` the line is also stored, with the next commit, and told when it is
+        durable; where it can no longer be stored, it is told all the same. Of data that cannot be
+        stored, its ``repr`` is. A thread in which a step works may call this too.
+
+        Raises InvalidOption for what is no text.
         """
-        execution, term, step = self._execution, self._execution.term, current_step.get()
+        for option, text in (("message", message), ("level", level)):
+            if not isinstance(text, str):
+                raise InvalidOption(option, text, "a string")
         line = LogWrite(
             run_id=self.run_id,
-            job=execution.claim.job,
+            job=self._execution.claim.job,
             level=level,
             message=message,
             data=data,
-            step=step,
+            step=step_of(self._execution),
         )
-        if not term.options.persist_logs:
+        is_kept = self._execution.term.options.persist_logs
+        self._in_the_loop(self._write, line, _text_of(data) if is_kept else None)
+
+    def _write(self, line: LogWrite, data: str | None) -> None:
+        execution, term = self._execution, self._execution.term
+        try:
+            is_stored = data is not None and term.store.logs.add(
+                execution.lease, line.level, line.message, data, line.step, term.clock.now()
+            )
+        except StorageError:
+            is_stored = False  # No line is worth a run.
+        if is_stored:
+            term.tell(line)
+            term.database.start_flush()
+        else:
             term.events.emit(line)
-            return
-        term.store.logs.add(self.run_id, level, message, _text_of(data), step, term.clock.now())
-        term.tell(line)
-        term.database.start_flush()
+
+    def _in_the_loop(self, act: Callable[[*Ts], None], *args: *Ts) -> None:
+        """Do it now; or, called in a thread that a step works in, in the loop's next turn."""
+        assert self._execution.task is not None, "it is what runs the job"
+        loop = self._execution.task.get_loop()
+        try:
+            is_here = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            act(*args)
+        else:
+            loop.call_soon_threadsafe(act, *args)
 
     # The step under way
 
@@ -171,7 +199,7 @@ class Step:
 
         Raises NotInsideStep; InvalidOption for what is no JSON object.
         """
-        step = current_step.get()
+        step = step_of(self._execution)
         if step is None:
             raise NotInsideStep("set_metadata")
         text = _json_object(metadata)
@@ -264,4 +292,12 @@ def _text_of(data: dict[str, object]) -> str:
     try:
         return encode(data)
     except UnstorableValue:
-        return encode({name: repr(value) for name, value in data.items()})
+        return encode({name: _storable(value) for name, value in data.items()})
+
+
+def _storable(value: object) -> object:
+    try:
+        encode(value)
+    except UnstorableValue:
+        return repr(value)
+    return value

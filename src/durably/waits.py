@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 
-from .checkpointing import current_step
+from .checkpointing import step_of
 from .clock import seconds
 from .codec import decode, encode
 from .errors import (
@@ -32,7 +32,7 @@ async def prepare_wait(
     call_site: str,
 ) -> Wait:
     """The wait of this name: made at the first call in the life of the run, and then found."""
-    _check_outside_steps(name)
+    _check_outside_steps(execution, name)
     execution.check()
     if not isinstance(name, str) or not name:
         raise InvalidOption("a wait's name", name, "a string that is not empty")
@@ -65,7 +65,7 @@ async def wait_for(execution: Execution, wait: Wait) -> WaitResult:
     """How the wait ended. Where it has not, the run stops here and goes on when it has."""
     if not isinstance(wait, Wait):
         raise InvalidOption("wait", wait, "what step.prepare_wait returned")
-    _check_outside_steps(wait.name)
+    _check_outside_steps(execution, wait.name)
     execution.check()
     term = execution.term
     # The deadline may have passed while nothing looked.
@@ -80,8 +80,8 @@ async def wait_for(execution: Execution, wait: Wait) -> WaitResult:
     return WaitResult(found.outcome == "timeout", found.payload, found.signal_id)
 
 
-def _check_outside_steps(name: str) -> None:
-    step = current_step.get()
+def _check_outside_steps(execution: Execution, name: str) -> None:
+    step = step_of(execution)
     if step is not None:
         raise WaitInsideStep(step, name)
 

@@ -345,7 +345,7 @@ async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> No
     store.waits.next_deadline()
     store.waits.signal("w", "s", "1", 2)
     lease = opened.claim().lease
-    store.logs.add(run.id, "info", "m", "{}", None, 1)
+    store.logs.add(lease, "info", "m", "{}", None, 1)
     store.logs.of_run(run.id, 0, 10)
     store.leases.save_progress(lease, Progress(1))
     store.leases.requeue(lease, 20, "unknown", 2)
