@@ -9,11 +9,9 @@ from typing import cast
 
 from .codec import decode, encode
 from .errors import (
-    LeaseLost,
     NestedStep,
     StepFailed,
     StepOutputError,
-    StorageError,
     UnreadableValue,
     UnstorableValue,
 )
@@ -120,19 +118,13 @@ class Checkpointing:
         error: ErrorInfo | None = None,
     ) -> None:
         """Store the outcome of a step. On return it is durable, and the event is delivered."""
-        execution, term = self._execution, self._execution.term
-        try:
-            await term.database.when_there_is_room(
-                lambda: execution.store_checkpoint(
-                    name, output=output, error=error, started_at=started_at
-                )
-            )
+        execution, run_id, job = self._execution, self._run_id, self._job
+
+        def store() -> None:
+            execution.store_checkpoint(name, output=output, error=error, started_at=started_at)
             if error is None:
-                term.tell(StepComplete(run_id=self._run_id, job=self._job, step=name))
+                execution.term.tell(StepComplete(run_id=run_id, job=job, step=name))
             else:
-                term.tell(StepFail(run_id=self._run_id, job=self._job, step=name, error=error))
-            await term.database.flush(durability)
-        except StorageError:
-            # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
-            execution.stop(LeaseLost())
-            execution.check()
+                execution.term.tell(StepFail(run_id=run_id, job=job, step=name, error=error))
+
+        await execution.make_durable(store, durability)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .attempts import Attempts
@@ -20,7 +20,7 @@ from .errors import (
     UnreadableValue,
 )
 from .events import RunWaiting, StepCancel, WorkerError
-from .model import Claim, ErrorInfo, RunStatus
+from .model import Claim, Durability, ErrorInfo, InterruptionReason, RunStatus
 from .ports import VisibilitySignal
 from .progress import ProgressWriter
 from .term import Term
@@ -94,9 +94,8 @@ class Execution:
 
     def check_owned(self) -> None:
         """Raise unless a step under way may still be checkpointed."""
-        if self.is_ended:
+        if self.cancelled.is_set():
             self.check()
-        if self._is_over and self.signal is None:
             raise asyncio.CancelledError("the run of this step is over")
 
     @property
@@ -187,6 +186,22 @@ class Execution:
         self.attempts.close()
         self.progress.close()
 
+    async def make_durable(
+        self, write: Callable[[], None], durability: Durability | None = None
+    ) -> None:
+        """Make a write of the owner of this run. On return it is durable.
+
+        Raises the stop signal where it cannot be.
+        """
+        database = self.term.database
+        try:
+            await database.when_there_is_room(write)
+            await database.flush(durability or self.term.options.durability)
+        except StorageError:
+            # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
+            self.stop(LeaseLost())
+            self.check()
+
     def store_checkpoint(
         self, name: str, *, output: str | None, error: ErrorInfo | None, started_at: int
     ) -> None:
@@ -228,22 +243,17 @@ class Execution:
                 self._cancel(self.task)  # The last step that the job function had to wait for.
 
     def _step_was_cut(self, name: str) -> None:
-        """A try ended without an outcome: say so, and leave a record of it where that is possible.
+        """A try ended without an outcome: leave a record of it, and say so.
 
+        Without a signal it was the job function that cancelled it, or that did not wait for it.
         Where the run was cancelled or the lease is lost, the store refuses the record.
         """
-        with suppress(StorageError):
-            self.attempts.save()
-        if self.signal is not None:
-            by_cancel = isinstance(self.signal, RunCancelled)
-            self.term.events.emit(
-                StepCancel(
-                    run_id=self.run_id,
-                    job=self.claim.job,
-                    step=name,
-                    reason="cancelled" if by_cancel else "lease-lost",
-                )
-            )
+        by_cancel = self.signal is None or isinstance(self.signal, RunCancelled)
+        reason: InterruptionReason = "cancelled" if by_cancel else "lease-lost"
+        self.attempts.cut(name, reason)
+        self.term.events.emit(
+            StepCancel(run_id=self.run_id, job=self.claim.job, step=name, reason=reason)
+        )
 
     async def end_steps(self) -> None:
         """The job function has returned: no step starts, and those under way end.
@@ -254,6 +264,7 @@ class Execution:
         steps = {name: task for name, task in self._steps_under_way.items() if task is not None}
         self._cancel(*self._steps_held)
         if not isinstance(self.signal, RunSuspended):
+            self.cancelled.set()
             for name in steps:
                 if self.signal is None:
                     self._warn_not_awaited(name)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import TypeVar, TypeVarTuple, cast, overload
 
 from . import waits
+from .attempts import metadata_text
 from .checkpointing import Checkpointing, step_of
 from .codec import encode
 from .errors import InvalidOption, NotInsideStep, StorageError, UnstorableValue
 from .events import LogWrite
 from .execution import Execution
 from .model import Durability, Progress, Wait, WaitResult
+from .term import check_text
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -177,8 +178,8 @@ class Step:
 
     @property
     def cancelled(self) -> bool:
-        """True once nothing that a step does will be stored: the run was cancelled, or its lease is
-        lost."""
+        """True once nothing that a step under way does will be stored: the run was cancelled or has
+        ended, its lease is lost, or the step took longer to finish than ``stop_timeout``."""
         return self._execution.cancelled.is_set()
 
     @property
@@ -199,15 +200,17 @@ class Step:
 
         Raises NotInsideStep; InvalidOption for what is no JSON object.
         """
-        step = step_of(self._execution)
-        if step is None:
-            raise NotInsideStep("set_metadata")
-        text = _json_object(metadata)
-        execution = self._execution
+        execution, step = self._execution, step_of(self._execution)
         execution.check_owned()
-        if not execution.attempts.set_metadata(step, text):
-            raise execution.refused()
-        await execution.term.database.flush(execution.term.options.durability)
+        if step is None or not execution.attempts.is_under_way(step):
+            raise NotInsideStep("set_metadata")
+        text = metadata_text(metadata)
+
+        def save() -> None:
+            if not execution.attempts.set_metadata(step, text):
+                raise execution.refused()
+
+        await execution.make_durable(save)
         execution.check_owned()
 
     # Waits
@@ -271,21 +274,12 @@ def _call_site() -> str:
 
 def _identity(name: str, key: object) -> str:
     """What identifies a step in its run: its name, with its key where it is one of a loop."""
-    if not isinstance(name, str) or not name:
-        raise InvalidOption("a step's name", name, "a string that is not empty")
-    return name if key is None else f"{name}[{key}]"
-
-
-def _json_object(metadata: Mapping[str, object]) -> str:
-    """``metadata`` as the codec writes it. Raises InvalidOption for what is no JSON object."""
-    wanted = "a JSON object: a dict with text as keys, of dicts, lists, texts, numbers and None"
-    try:
-        plain = json.loads(json.dumps(metadata, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InvalidOption("metadata", metadata, f"{wanted} ({error})") from error
-    if not isinstance(plain, dict) or plain != metadata:
-        raise InvalidOption("metadata", metadata, wanted)
-    return encode(plain)
+    check_text("a step's name", name)
+    if key is None:
+        return name
+    identity = f"{name}[{key}]"
+    check_text("a step's key", identity)
+    return identity
 
 
 def _text_of(data: dict[str, object]) -> str:

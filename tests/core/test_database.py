@@ -334,7 +334,7 @@ async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> No
     store.leases.running()
     store.leases.pending_jobs()
     store.steps.checkpoint(lease, "s", position=1, attempt=1, output="1", started_at=0, now=1)
-    store.steps.save_attempt(lease, "t", 1, 1, "{}")
+    store.steps.save_attempt(lease, "t", 1, started_at=1, metadata="{}")
     store.steps.stored(run.id)
     store.steps.output(run.id, "s")
     store.steps.last_attempts(run.id)
