@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from .attempts import Attempts
 from .errors import (
@@ -19,7 +19,7 @@ from .errors import (
     StorageError,
     UnreadableValue,
 )
-from .events import RunWaiting, StepCancel, WorkerError
+from .events import RunRequeued, RunWaiting, StepCancel, WorkerError
 from .model import Claim, Durability, ErrorInfo, InterruptionReason, RunStatus
 from .ports import VisibilitySignal
 from .progress import ProgressWriter
@@ -57,6 +57,8 @@ class Execution:
         self.progress = ProgressWriter(term, claim)
         self.cancelled = asyncio.Event()
         """Set when a step under way has to stop: nothing it does will be stored."""
+        self._steps_ended = asyncio.Event()
+        """Set when the run stops and no step is under way any more."""
 
     # Stopping
 
@@ -137,24 +139,34 @@ class Execution:
         assert self.signal is not None
         return self.signal
 
-    def wait_for(self, wait_id: str) -> StopSignal:
-        """Let the run wait for something from outside: it stops here until that has come."""
+    async def wait_for(self, wait_id: str) -> NoReturn:
+        """Let the run wait for something from outside: it stops here until that has come.
+
+        And only when no step is under way: a job function that unwinds before would be cancelled
+        in its `finally` blocks when the last step ends.
+        """
         self._awaited.append(wait_id)
         self.suspend()
+        while self._steps_under_way:
+            await self._steps_ended.wait()
         assert self.signal is not None
-        return self.signal
+        raise self.signal
 
     def give_back(self) -> None:
         """Return the lease: the run is pending again and can be claimed at once; or it waits."""
         term, now = self.term, self.term.clock.now()
         if self.signal is None:
             self.signal = RunSuspended()
+        self.progress.save()
         if not self._awaited:
             term.store.leases.release(self.lease, now)
-        elif term.store.leases.suspend(self.lease, self._awaited) is not None:
-            term.tell(
-                RunWaiting(run_id=self.run_id, job=self.claim.job, wait_ids=tuple(self._awaited))
-            )
+            return
+        run_id, job = self.run_id, self.claim.job
+        status = term.store.leases.suspend(self.lease, self._awaited)
+        if status is RunStatus.WAITING:
+            term.tell(RunWaiting(run_id=run_id, job=job, wait_ids=tuple(self._awaited)))
+        elif status is RunStatus.PENDING:
+            term.tell(RunRequeued(run_id=run_id, job=job, reason="its wait is over already"))
 
     def refused(self) -> StopSignal:
         """The store refused a write under this lease: stop, and return the reason."""
@@ -170,16 +182,22 @@ class Execution:
         """Take a step name for this execution. Raises DuplicateStep where it is taken."""
         if self._is_over:
             self._warn_not_awaited(name)
-            raise asyncio.CancelledError("the run of this step is over")
+        self.refuse_if_over()
         if name in self._call_sites:
             raise DuplicateStep(name, self._call_sites[name], call_site)
         self._call_sites[name] = call_site
 
     def reserve_wait(self, name: str, call_site: str) -> None:
         """Take the name of a wait for this execution. Raises DuplicateStep where it is taken."""
+        self.refuse_if_over()
         if name in self._wait_sites:
             raise DuplicateStep(name, self._wait_sites[name], call_site)
         self._wait_sites[name] = call_site
+
+    def refuse_if_over(self) -> None:
+        """End the task that wants more of a run whose job function has returned."""
+        if self._is_over:
+            raise asyncio.CancelledError("the run of this step is over")
 
     def close(self) -> None:
         """Nothing of this execution goes on: its timers end."""
@@ -239,8 +257,10 @@ class Execution:
         finally:
             self.attempts.end(name)
             del self._steps_under_way[name]
-            if isinstance(self.signal, RunSuspended) and not self._steps_under_way:
-                self._cancel(self.task)  # The last step that the job function had to wait for.
+            if self.signal is not None and not self._steps_under_way:
+                self._steps_ended.set()
+                if isinstance(self.signal, RunSuspended):
+                    self._cancel(self.task)  # The last step that the job function waited for.
 
     def _step_was_cut(self, name: str) -> None:
         """A try ended without an outcome: leave a record of it, and say so.

@@ -344,6 +344,7 @@ async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> No
     store.waits.expire(5, 5)
     store.waits.next_deadline()
     store.waits.signal("w", "s", "1", 2)
+    store.waits.payload("w")
     lease = opened.claim().lease
     store.logs.add(lease, "info", "m", "{}", None, 1)
     store.logs.of_run(run.id, 0, 10)
