@@ -6,7 +6,8 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import TypeVar, TypeVarTuple, cast, overload
+from types import MappingProxyType
+from typing import Any, TypeVar, TypeVarTuple, overload
 
 from . import waits
 from .attempts import metadata_text
@@ -78,28 +79,42 @@ class Step:
         _check_callable(fn)
         return self._checkpointing.run(_identity(name, key), fn, args, durability, _call_site())
 
+    @overload
     async def all(
         self,
-        branches: Mapping[str, Callable[[], Awaitable[T] | T]] | None = None,
+        branches: Mapping[str, Callable[[], Awaitable[T]]] = ...,
         /,
-        **more: Callable[[], Awaitable[T] | T],
-    ) -> dict[str, T]:
+        **more: Callable[[], Awaitable[T]],
+    ) -> dict[str, T]: ...
+
+    @overload
+    async def all(
+        self, branches: Mapping[str, Callable[[], T]] = ..., /, **more: Callable[[], T]
+    ) -> dict[str, T]: ...
+
+    async def all(
+        self,
+        branches: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+        /,
+        **more: Callable[[], object],
+    ) -> dict[str, Any]:
         """Run several steps side by side: ``await step.all(left=fetch_left, right=fetch_right)``.
 
         Each function is a step of that name. Returns, once all of them have ended, their results
         by name, in the order given. Where some failed, raises the failure of the first of those in
         that order, and the others keep their checkpoints; a stop signal of the run goes first.
         """
-        functions = {**(branches or {}), **more}
-        if len(functions) < len(branches or {}) + len(more):
-            raise InvalidOption("branches", [*(branches or {}), *more], "names used once each")
-        for fn in functions.values():
+        if not isinstance(branches, Mapping):
+            raise InvalidOption("branches", branches, "functions by the names of their steps")
+        functions = {**branches, **more}
+        if len(functions) < len(branches) + len(more):
+            raise InvalidOption("branches", [*branches, *more], "names used once each")
+        for name, fn in functions.items():
+            _identity(name, None)
             _check_callable(fn)
         call_site = _call_site()
         tasks = [
-            asyncio.ensure_future(
-                self._checkpointing.run(_identity(name, None), fn, (), None, call_site)
-            )
+            asyncio.ensure_future(self._checkpointing.run(name, fn, (), None, call_site))
             for name, fn in functions.items()
         ]
         await _until_done(tasks)
@@ -107,7 +122,7 @@ class Step:
         for task in tasks:
             if (error := task.exception()) is not None:
                 raise error
-        return {name: cast(T, task.result()) for name, task in zip(functions, tasks, strict=True)}
+        return {name: task.result() for name, task in zip(functions, tasks, strict=True)}
 
     def progress(
         self, current: float, total: float | None = None, message: str | None = None
@@ -249,16 +264,21 @@ async def _until_done(tasks: list[asyncio.Task[object]]) -> None:
     """Wait for all of them, whatever they come to; where this is cancelled, they are."""
     if not tasks:
         return
+    for task in tasks:
+        task.add_done_callback(_see)
     try:
         await asyncio.wait(tasks)
     except asyncio.CancelledError:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.exception()  # Marks it as seen.
         raise
+
+
+def _see(task: asyncio.Task[object]) -> None:
+    """Only one of the failures is raised; asyncio is not to complain about the others."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _check_callable(fn: object) -> None:
