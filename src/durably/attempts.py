@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 
 from .clock import Timer
-from .errors import StorageError
-from .model import Claim
+from .codec import encode
+from .errors import InvalidOption, StorageError, UnstorableValue
+from .model import Claim, InterruptionReason
 from .term import Term
 
 RECORD_INTERVAL = 0.1
@@ -49,6 +51,14 @@ class Attempts:
     def end(self, step: str) -> None:
         del self._open[step]
 
+    def cut(self, step: str, reason: InterruptionReason) -> None:
+        """The try has ended without an outcome: store that, unless the lease is lost."""
+        with suppress(StorageError):
+            self._save(step, self._open[step], reason)
+
+    def is_under_way(self, step: str) -> bool:
+        return step in self._open
+
     def number(self, step: str) -> int:
         return self._open[step].number
 
@@ -70,9 +80,15 @@ class Attempts:
             self._timer.cancel()
             self._timer = None
 
-    def _save(self, step: str, attempt: _Try) -> bool:
+    def _save(self, step: str, attempt: _Try, reason: InterruptionReason | None = None) -> bool:
         attempt.is_saved = self._term.store.steps.save_attempt(
-            self._lease, step, attempt.number, attempt.started_at, attempt.metadata
+            self._lease,
+            step,
+            attempt.number,
+            started_at=attempt.started_at,
+            metadata=attempt.metadata,
+            interrupted_at=None if reason is None else self._term.clock.now(),
+            reason=reason,
         )
         return attempt.is_saved
 
@@ -86,3 +102,16 @@ class Attempts:
             attempt.was_seen = True
         if any(not attempt.is_saved for attempt in self._open.values()):
             self._timer = self._term.clock.call_later(RECORD_INTERVAL, self._look)
+
+
+def metadata_text(metadata: object) -> str:
+    """``metadata`` as it is stored. Raises InvalidOption for what is no JSON object."""
+    wanted = "a JSON object: a dict with text as keys, of dicts, lists, texts, numbers and None"
+    try:
+        encode(metadata)  # Not too deep and not circular, then.
+        plain = json.loads(json.dumps(metadata, allow_nan=False))
+    except (TypeError, ValueError, UnstorableValue) as error:
+        raise InvalidOption("metadata", metadata, f"{wanted} ({error})") from error
+    if not isinstance(plain, dict) or plain != metadata:
+        raise InvalidOption("metadata", metadata, wanted)
+    return encode(plain)

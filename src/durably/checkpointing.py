@@ -9,18 +9,16 @@ from typing import cast
 
 from .codec import decode, encode
 from .errors import (
-    LeaseLost,
     NestedStep,
     StepFailed,
     StepOutputError,
-    StorageError,
     UnreadableValue,
     UnstorableValue,
 )
 from .events import StepComplete, StepFail, StepReplay, StepStart
 from .execution import Execution, is_cancelled
 from .failure import describe_error
-from .model import Durability, ErrorInfo
+from .model import Durability, ErrorInfo, Lease
 from .term import check_durability
 
 OUTPUT_ERRORS = frozenset(
@@ -28,8 +26,17 @@ OUTPUT_ERRORS = frozenset(
 )
 """The types under which a result that cannot be stored is remembered."""
 
-current_step: ContextVar[str | None] = ContextVar("durably_step", default=None)
+_current_step: ContextVar[tuple[Lease, str] | None] = ContextVar("durably_step", default=None)
 """The step whose function is being called, here and in everything it calls or starts."""
+
+
+def step_of(execution: Execution) -> str | None:
+    """The step that the caller is a part of, if it is one of this execution.
+
+    Another one's it may be where a step opens a Durably, or drives its worker.
+    """
+    found = _current_step.get()
+    return found[1] if found is not None and found[0] == execution.lease else None
 
 
 class Checkpointing:
@@ -49,7 +56,7 @@ class Checkpointing:
         call_site: str,
     ) -> object:
         execution = self._execution
-        outer = current_step.get()
+        outer = step_of(execution)
         if outer is not None:
             raise NestedStep(outer, name)
         await execution.check_at_rest()
@@ -91,7 +98,7 @@ class Checkpointing:
         raise (StepOutputError if error.type in OUTPUT_ERRORS else StepFailed)(name, error)
 
     async def _call(self, name: str, fn: Callable[..., object], args: tuple[object, ...]) -> object:
-        token = current_step.set(name)
+        token = _current_step.set((self._execution.lease, name))
         try:
             result = fn(*args)
             # Also a JavaScript promise, which Pyodide makes awaitable.
@@ -104,7 +111,7 @@ class Checkpointing:
             self._execution.check_owned()
             raise
         finally:
-            current_step.reset(token)
+            _current_step.reset(token)
         # Whatever `fn` made of the stop signal, the signal goes on from here.
         self._execution.check_owned()
         return value
@@ -119,19 +126,13 @@ class Checkpointing:
         error: ErrorInfo | None = None,
     ) -> None:
         """Store the outcome of a step. On return it is durable, and the event is delivered."""
-        execution, term = self._execution, self._execution.term
-        try:
-            await term.database.when_there_is_room(
-                lambda: execution.store_checkpoint(
-                    name, output=output, error=error, started_at=started_at
-                )
-            )
+        execution, run_id, job = self._execution, self._run_id, self._job
+
+        def store() -> None:
+            execution.store_checkpoint(name, output=output, error=error, started_at=started_at)
             if error is None:
-                term.tell(StepComplete(run_id=self._run_id, job=self._job, step=name))
+                execution.term.tell(StepComplete(run_id=run_id, job=job, step=name))
             else:
-                term.tell(StepFail(run_id=self._run_id, job=self._job, step=name, error=error))
-            await term.database.flush(durability)
-        except StorageError:
-            # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
-            execution.stop(LeaseLost())
-            execution.check()
+                execution.term.tell(StepFail(run_id=run_id, job=job, step=name, error=error))
+
+        await execution.make_durable(store, durability)

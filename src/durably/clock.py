@@ -10,6 +10,11 @@ from typing import Protocol
 
 from .errors import InvalidOption
 
+LONGEST_PAUSE = 86_400.0
+"""Seconds. A browser's timer that is due in more than 24.8 days is due at once."""
+MOST_SECONDS = timedelta.max.total_seconds()
+"""As much as a timedelta can say; added to the time of day, it is still an integer for SQLite."""
+
 
 class Timer(Protocol):
     """A callback that is due later."""
@@ -68,14 +73,17 @@ class SteadyTime:
 
 
 async def wait(clock: Clock, event: asyncio.Event, timeout: float | None) -> bool:
-    """Wait until ``event`` is set or ``timeout`` seconds are over; True if the event is set."""
+    """Wait until ``event`` is set or ``timeout`` seconds are over; True if the event is set.
+
+    May return after LONGEST_PAUSE already: whoever waits for longer looks, and waits again.
+    """
     if timeout is None:
         await event.wait()
         return True
     if event.is_set() or timeout <= 0:
         return event.is_set()
     woken = asyncio.ensure_future(event.wait())
-    timer = clock.call_later(timeout, woken.cancel)
+    timer = clock.call_later(min(timeout, LONGEST_PAUSE), woken.cancel)
     try:
         await asyncio.wait([woken])
     finally:
@@ -85,8 +93,9 @@ async def wait(clock: Clock, event: asyncio.Event, timeout: float | None) -> boo
 
 
 def seconds(value: float | timedelta, option: str) -> float:
-    """A duration given in seconds or as a timedelta, as seconds. It has to be positive."""
+    """A duration given in seconds or as a timedelta, as seconds. Positive, and not without end."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if not is_number or not 0 < number <= MOST_SECONDS:
         raise InvalidOption(option, value, "a positive number of seconds or a timedelta")
     return float(number)

@@ -10,12 +10,10 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from .clock import Clock, wait
 from .errors import (
     DamagedDatabase,
-    NewerSchema,
     StorageError,
     StorageFull,
     StorageLost,
@@ -23,9 +21,8 @@ from .errors import (
 )
 from .model import Durability
 from .ports import Mirror
+from .schema import prepare
 
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x6475726C  # "durl": tells our files from other SQLite files
 BUSY_TIMEOUT = 30.0
 """Seconds a write waits for another process that holds the file; the event loop stands still
 meanwhile. Only a program that is stopped in the middle of a write, or a foreign one, takes long."""
@@ -80,6 +77,8 @@ class Database:
         self._in_transaction = False
         self._is_committing = False
         self._waiters: list[asyncio.Future[None]] = []
+        self._left_behind: asyncio.Future[None] | None = None
+        """Done when the commit under way is, for what came too late for it."""
         self._promised = 0
         """The last commit that somebody waits or has waited for."""
         self._disk_is_full = False
@@ -202,8 +201,21 @@ class Database:
     def start_flush(self) -> None:
         """Begin to make durable what was written, and do not wait for it."""
         self._promised = self.commits
-        if self._connection is not None and not self._is_committing and not self.has_failed:
+        if self._connection is None or self.has_failed:
+            return
+        if not self._is_committing:
             self._commit("relaxed")
+        elif self._left_behind is None:
+            # One of the waiters, so that those who came before it and ask for more have their turn.
+            self._left_behind = asyncio.get_running_loop().create_future()
+            self._left_behind.add_done_callback(self._follow)
+            self._waiters.append(self._left_behind)
+
+    def _follow(self, left_behind: asyncio.Future[None]) -> None:
+        """Commit what ``start_flush`` was asked for while another commit was under way."""
+        self._left_behind = None
+        if left_behind.exception() is None and self._durable["relaxed"] < self._promised:
+            self.start_flush()
 
     async def flush(self, durability: Durability = "relaxed") -> None:
         """Return when everything committed before this call is durable.
@@ -244,9 +256,8 @@ class Database:
                 path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256
             )
             try:
-                self._check(connection)
-                self._configure(connection)
-                self._migrate(connection)
+                if prepare(connection, self.name, is_shared=self._mirror.is_shared):
+                    self.commits += 1
             except sqlite3.DatabaseError as error:
                 if not _is_busy(error) or self._clock.monotonic() > deadline:
                     raise
@@ -255,51 +266,6 @@ class Database:
             self._connection = None
             connection.close()
             await wait(self._clock, self._closing, OPENING_PAUSE)
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse what another program, or a newer version of this one, has stored.
-
-        Comes before anything that writes, and setting the journal mode is such a thing.
-        """
-        connection.execute("begin")  # One look at it, while other processes may be creating it.
-        (program,) = connection.execute("pragma application_id").fetchone()
-        (version,) = connection.execute("pragma user_version").fetchone()
-        (tables,) = connection.execute("select count(*) from sqlite_schema").fetchone()
-        connection.execute("commit")
-        if program != APPLICATION_ID and (program or version or tables):
-            raise DamagedDatabase(self.name, "it belongs to another program")
-        if version > SCHEMA_VERSION:
-            raise NewerSchema(self.name, version, SCHEMA_VERSION)
-
-    def _configure(self, connection: sqlite3.Connection) -> None:
-        connection.row_factory = sqlite3.Row
-        if self._mirror.is_shared:
-            pragmas = ["journal_mode = wal", "synchronous = normal"]
-        else:
-            # The mirror gives the durability, and exclusive locking leaves page 1 (the change
-            # counter) out of most commits.
-            pragmas = [
-                "page_size = 4096",
-                "locking_mode = exclusive",
-                "journal_mode = memory",
-                "synchronous = off",
-            ]
-        for pragma in (*pragmas, "temp_store = memory"):
-            connection.execute(f"pragma {pragma}")
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        (found,) = connection.execute("pragma user_version").fetchone()
-        if found == SCHEMA_VERSION:
-            return
-        with self.transaction():
-            # Another process may have created the schema while this one waited for the file.
-            (found,) = connection.execute("pragma user_version").fetchone()
-            if found == SCHEMA_VERSION:
-                return
-            for statement in _statements("schema.sql"):
-                connection.execute(statement)
-            connection.execute(f"pragma application_id = {APPLICATION_ID}")
-            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
 
     def _execute(self, sql: str, parameters: Parameters) -> tuple[list[sqlite3.Row], int]:
         """The rows that a statement gives, and how many it changed."""
@@ -389,10 +355,3 @@ def _is_busy(error: sqlite3.DatabaseError) -> bool:
     """Whether another process has the file for a moment."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
-
-
-def _statements(file: str) -> list[str]:
-    """The statements of a shipped SQL file, whole: none of them contains a semicolon inside."""
-    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
-    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-    return [statement for statement in code.split(";") if statement.strip()]

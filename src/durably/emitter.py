@@ -69,9 +69,10 @@ class Emitter:
         self._deliver_ready()
 
     def drop_staged(self) -> None:
-        """Forget the events of writes that will never be durable from here."""
-        self._staged.clear()
+        """Forget the events of writes that will never be durable from here; tell the others."""
+        self._staged = deque(staged for staged in self._staged if not staged[0])
         self._durable = 0
+        self._deliver_ready()
 
     def stream(self, run_id: str | None) -> AsyncIterator[Event]:
         queue: asyncio.Queue[Event | None] = asyncio.Queue(EVENT_QUEUE_LIMIT)

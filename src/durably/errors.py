@@ -43,6 +43,7 @@ StopSignal (a BaseException: not for ``except Exception``)
 
 from __future__ import annotations
 
+from reprlib import repr as short_repr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class InvalidOption(ValidationError, ValueError):
     """An option has a value that it cannot have. Nothing was changed."""
 
     def __init__(self, option: str, value: object, wanted: str) -> None:
-        super().__init__(f"{option} is {value!r}; it has to be {wanted}.")
+        super().__init__(f"{option} is {short_repr(value)}; it has to be {wanted}.")
         self.option = option
 
 

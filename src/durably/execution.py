@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from .attempts import Attempts
 from .errors import (
@@ -19,8 +19,8 @@ from .errors import (
     StorageError,
     UnreadableValue,
 )
-from .events import RunWaiting, StepCancel, WorkerError
-from .model import Claim, ErrorInfo, RunStatus
+from .events import RunRequeued, RunWaiting, StepCancel, WorkerError
+from .model import Claim, Durability, ErrorInfo, InterruptionReason, RunStatus
 from .ports import VisibilitySignal
 from .progress import ProgressWriter
 from .term import Term
@@ -59,6 +59,8 @@ class Execution:
         self.progress = ProgressWriter(term, claim)
         self.cancelled = asyncio.Event()
         """Set when a step under way has to stop: nothing it does will be stored."""
+        self._steps_ended = asyncio.Event()
+        """Set when the run stops and no step is under way any more."""
 
     # Stopping
 
@@ -118,9 +120,8 @@ class Execution:
 
     def check_owned(self) -> None:
         """Raise unless a step under way may still be checkpointed."""
-        if self.is_ended:
+        if self.cancelled.is_set():
             self.check()
-        if self._is_over and self.signal is None:
             raise asyncio.CancelledError("the run of this step is over")
 
     @property
@@ -161,24 +162,32 @@ class Execution:
         self.suspend()
         return self._raised()
 
-    async def wait_for(self, wait_id: str) -> StopSignal:
-        """Let the run wait for something from outside: it stops here until that has come."""
+    async def wait_for(self, wait_id: str) -> NoReturn:
+        """Let the run wait for something from outside: it stops here until that has come.
+
+        And only when no step is under way: a job function that unwinds before would be cancelled
+        in its `finally` blocks when the last step ends.
+        """
         self._awaited.append(wait_id)
         self.suspend()
         await self._until_at_rest()
-        return self._raised()
+        raise self._raised()
 
     def give_back(self) -> None:
         """Return the lease: the run is pending again and can be claimed at once; or it waits."""
         term, now = self.term, self.term.clock.now()
         if self.signal is None:
             self.signal = RunSuspended()
+        self.progress.save()
         if not self._awaited:
             term.store.leases.release(self.lease, now)
-        elif term.store.leases.suspend(self.lease, self._awaited) is not None:
-            term.tell(
-                RunWaiting(run_id=self.run_id, job=self.claim.job, wait_ids=tuple(self._awaited))
-            )
+            return
+        run_id, job = self.run_id, self.claim.job
+        status = term.store.leases.suspend(self.lease, self._awaited)
+        if status is RunStatus.WAITING:
+            term.tell(RunWaiting(run_id=run_id, job=job, wait_ids=tuple(self._awaited)))
+        elif status is RunStatus.PENDING:
+            term.tell(RunRequeued(run_id=run_id, job=job, reason="its wait is over already"))
 
     def refused(self) -> StopSignal:
         """The store refused a write under this lease: stop, and return the reason."""
@@ -193,21 +202,43 @@ class Execution:
         """Take a step name for this execution. Raises DuplicateStep where it is taken."""
         if self._is_over:
             self._warn_not_awaited(name)
-            raise asyncio.CancelledError("the run of this step is over")
+        self.refuse_if_over()
         if name in self._call_sites:
             raise DuplicateStep(name, self._call_sites[name], call_site)
         self._call_sites[name] = call_site
 
     def reserve_wait(self, name: str, call_site: str) -> None:
         """Take the name of a wait for this execution. Raises DuplicateStep where it is taken."""
+        self.refuse_if_over()
         if name in self._wait_sites:
             raise DuplicateStep(name, self._wait_sites[name], call_site)
         self._wait_sites[name] = call_site
+
+    def refuse_if_over(self) -> None:
+        """End the task that wants more of a run whose job function has returned."""
+        if self._is_over:
+            raise asyncio.CancelledError("the run of this step is over")
 
     def close(self) -> None:
         """Nothing of this execution goes on: its timers end."""
         self.attempts.close()
         self.progress.close()
+
+    async def make_durable(
+        self, write: Callable[[], None], durability: Durability | None = None
+    ) -> None:
+        """Make a write of the owner of this run. On return it is durable.
+
+        Raises the stop signal where it cannot be.
+        """
+        database = self.term.database
+        try:
+            await database.when_there_is_room(write)
+            await database.flush(durability or self.term.options.durability)
+        except StorageError:
+            # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
+            self.stop(LeaseLost())
+            self.check()
 
     def store_checkpoint(
         self, name: str, *, output: str | None, error: ErrorInfo | None, started_at: int
@@ -250,25 +281,20 @@ class Execution:
             if not self._steps_under_way:
                 self._steps_ended.set()
                 if isinstance(self.signal, RunSuspended):
-                    self._cancel(self.task)  # The last step that the job function had to wait for.
+                    self._cancel(self.task)  # The last step that the job function waited for.
 
     def _step_was_cut(self, name: str) -> None:
-        """A try ended without an outcome: say so, and leave a record of it where that is possible.
+        """A try ended without an outcome: leave a record of it, and say so.
 
+        Without a signal it was the job function that cancelled it, or that did not wait for it.
         Where the run was cancelled or the lease is lost, the store refuses the record.
         """
-        with suppress(StorageError):
-            self.attempts.save()
-        if self.signal is not None:
-            by_cancel = isinstance(self.signal, RunCancelled)
-            self.term.events.emit(
-                StepCancel(
-                    run_id=self.run_id,
-                    job=self.claim.job,
-                    step=name,
-                    reason="cancelled" if by_cancel else "lease-lost",
-                )
-            )
+        by_cancel = self.signal is None or isinstance(self.signal, RunCancelled)
+        reason: InterruptionReason = "cancelled" if by_cancel else "lease-lost"
+        self.attempts.cut(name, reason)
+        self.term.events.emit(
+            StepCancel(run_id=self.run_id, job=self.claim.job, step=name, reason=reason)
+        )
 
     async def end_steps(self) -> None:
         """The job function has returned: no step starts, and those under way end.
@@ -279,6 +305,7 @@ class Execution:
         steps = {name: task for name, task in self._steps_under_way.items() if task is not None}
         self._cancel(*self._steps_held)
         if not isinstance(self.signal, RunSuspended):
+            self.cancelled.set()
             for name in steps:
                 if self.signal is None:
                     self._warn_not_awaited(name)

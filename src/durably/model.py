@@ -23,8 +23,8 @@ triggers join. ``active``: the pending one, else the running, else the waiting o
 """
 
 InterruptionReason = Literal["lease-lost", "cancelled", "unknown"]
-"""Why a try of a step did not end: the lease went away, or was given back; the run was cancelled;
-its owner ended without a word."""
+"""Why a try of a step did not end: the lease went away, or was given back; the run was cancelled,
+or the step alone, by the job's own code; its owner ended without a word."""
 
 Durability = Literal["none", "relaxed", "strict"]
 """What an acknowledgement means.

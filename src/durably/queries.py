@@ -94,6 +94,8 @@ class Queries:
         There are none unless ``persist_logs`` is on. Raises RunNotFound and InvalidOption.
         """
         check_count("limit", limit)
+        if after is not None and not isinstance(after, LogLine):
+            raise InvalidOption("after", after, "a line that get_logs gave")
         position = 0 if after is None else after.sequence
         return (await self._holding(run_id)).store.logs.of_run(run_id, position, limit)
 

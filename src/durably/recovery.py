@@ -106,5 +106,7 @@ class Recovery:
             f"The run was interrupted {run.interruptions + 1} times without a new checkpoint; "
             f"the last time {reason}.",
         )
-        if term.store.leases.fail(lease, error, now, keeps_outputs=options.preserve_steps):
+        if term.store.leases.fail(
+            lease, error, now, keeps_outputs=options.preserve_steps, reason=interruption
+        ):
             term.tell(RunFail(run_id=lease.run_id, job=run.job, error=error))

@@ -97,6 +97,7 @@ create table waits (
   id text primary key,
   run_id text not null,
   name text not null,
+  position integer not null,
   metadata text not null,
   created_at integer not null,
   deadline_at integer,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import TypeVar, TypeVarTuple, cast, overload
+from types import MappingProxyType
+from typing import Any, TypeVar, TypeVarTuple, overload
 
 from . import waits
-from .checkpointing import Checkpointing, current_step
+from .attempts import metadata_text
+from .checkpointing import Checkpointing, step_of
 from .codec import encode
-from .errors import InvalidOption, NotInsideStep, UnstorableValue
+from .errors import InvalidOption, NotInsideStep, StorageError, UnstorableValue
 from .events import LogWrite
 from .execution import Execution
 from .model import Durability, Progress, Wait, WaitResult
+from .term import check_text
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -77,28 +79,42 @@ class Step:
         _check_callable(fn)
         return self._checkpointing.run(_identity(name, key), fn, args, durability, _call_site())
 
+    @overload
     async def all(
         self,
-        branches: Mapping[str, Callable[[], Awaitable[T] | T]] | None = None,
+        branches: Mapping[str, Callable[[], Awaitable[T]]] = ...,
         /,
-        **more: Callable[[], Awaitable[T] | T],
-    ) -> dict[str, T]:
+        **more: Callable[[], Awaitable[T]],
+    ) -> dict[str, T]: ...
+
+    @overload
+    async def all(
+        self, branches: Mapping[str, Callable[[], T]] = ..., /, **more: Callable[[], T]
+    ) -> dict[str, T]: ...
+
+    async def all(
+        self,
+        branches: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+        /,
+        **more: Callable[[], object],
+    ) -> dict[str, Any]:
         """Run several steps side by side: ``await step.all(left=fetch_left, right=fetch_right)``.
 
         Each function is a step of that name. Returns, once all of them have ended, their results
         by name, in the order given. Where some failed, raises the failure of the first of those in
         that order, and the others keep their checkpoints; a stop signal of the run goes first.
         """
-        functions = {**(branches or {}), **more}
-        if len(functions) < len(branches or {}) + len(more):
-            raise InvalidOption("branches", [*(branches or {}), *more], "names used once each")
-        for fn in functions.values():
+        if not isinstance(branches, Mapping):
+            raise InvalidOption("branches", branches, "functions by the names of their steps")
+        functions = {**branches, **more}
+        if len(functions) < len(branches) + len(more):
+            raise InvalidOption("branches", [*branches, *more], "names used once each")
+        for name, fn in functions.items():
+            _identity(name, None)
             _check_callable(fn)
         call_site = _call_site()
         tasks = [
-            asyncio.ensure_future(
-                self._checkpointing.run(_identity(name, None), fn, (), None, call_site)
-            )
+            asyncio.ensure_future(self._checkpointing.run(name, fn, (), None, call_site))
             for name, fn in functions.items()
         ]
         await _until_done(tasks)
@@ -106,7 +122,7 @@ class Step:
         for task in tasks:
             if (error := task.exception()) is not None:
                 raise error
-        return {name: cast(T, task.result()) for name, task in zip(functions, tasks, strict=True)}
+        return {name: task.result() for name, task in zip(functions, tasks, strict=True)}
 
     def progress(
         self, current: float, total: float | None = None, message: str | None = None
@@ -121,36 +137,64 @@ class Step:
         if message is not None and not isinstance(message, str):
             raise InvalidOption("message", message, "a string")
         if self._execution.signal is None:
-            self._execution.progress.set(Progress(current, total, message))
+            self._in_the_loop(self._execution.progress.set, Progress(current, total, message))
 
     def log(self, message: str, level: str = "info", **data: object) -> None:
         """Tell listeners of ``log:write``; the line names the step it was logged in.
 
-        With ``persist_logs`` the line is also stored, with the next commit. Of data that cannot be
-        stored, its ``repr`` is.
+        With ``persist_logs`` the line is also stored, with the next commit, and told when it is
+        durable; where it can no longer be stored, it is told all the same. Of data that cannot be
+        stored, its ``repr`` is. A thread in which a step works may call this too.
+
+        Raises InvalidOption for what is no text.
         """
-        execution, term, step = self._execution, self._execution.term, current_step.get()
+        for option, text in (("message", message), ("level", level)):
+            if not isinstance(text, str):
+                raise InvalidOption(option, text, "a string")
         line = LogWrite(
             run_id=self.run_id,
-            job=execution.claim.job,
+            job=self._execution.claim.job,
             level=level,
             message=message,
             data=data,
-            step=step,
+            step=step_of(self._execution),
         )
-        if not term.options.persist_logs:
+        is_kept = self._execution.term.options.persist_logs
+        self._in_the_loop(self._write, line, _text_of(data) if is_kept else None)
+
+    def _write(self, line: LogWrite, data: str | None) -> None:
+        execution, term = self._execution, self._execution.term
+        try:
+            is_stored = data is not None and term.store.logs.add(
+                execution.lease, line.level, line.message, data, line.step, term.clock.now()
+            )
+        except StorageError:
+            is_stored = False  # No line is worth a run.
+        if is_stored:
+            term.tell(line)
+            term.database.start_flush()
+        else:
             term.events.emit(line)
-            return
-        term.store.logs.add(self.run_id, level, message, _text_of(data), step, term.clock.now())
-        term.tell(line)
-        term.database.start_flush()
+
+    def _in_the_loop(self, act: Callable[[*Ts], None], *args: *Ts) -> None:
+        """Do it now; or, called in a thread that a step works in, in the loop's next turn."""
+        assert self._execution.task is not None, "it is what runs the job"
+        loop = self._execution.task.get_loop()
+        try:
+            is_here = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            act(*args)
+        else:
+            loop.call_soon_threadsafe(act, *args)
 
     # The step under way
 
     @property
     def cancelled(self) -> bool:
-        """True once nothing that a step does will be stored: the run was cancelled, or its lease is
-        lost."""
+        """True once nothing that a step under way does will be stored: the run was cancelled or has
+        ended, its lease is lost, or the step took longer to finish than ``stop_timeout``."""
         return self._execution.cancelled.is_set()
 
     @property
@@ -171,15 +215,17 @@ class Step:
 
         Raises NotInsideStep; InvalidOption for what is no JSON object.
         """
-        step = current_step.get()
-        if step is None:
-            raise NotInsideStep("set_metadata")
-        text = _json_object(metadata)
-        execution = self._execution
+        execution, step = self._execution, step_of(self._execution)
         execution.check_owned()
-        if not execution.attempts.set_metadata(step, text):
-            raise execution.refused()
-        await execution.term.database.flush(execution.term.options.durability)
+        if step is None or not execution.attempts.is_under_way(step):
+            raise NotInsideStep("set_metadata")
+        text = metadata_text(metadata)
+
+        def save() -> None:
+            if not execution.attempts.set_metadata(step, text):
+                raise execution.refused()
+
+        await execution.make_durable(save)
         execution.check_owned()
 
     # Waits
@@ -218,16 +264,21 @@ async def _until_done(tasks: list[asyncio.Task[object]]) -> None:
     """Wait for all of them, whatever they come to; where this is cancelled, they are."""
     if not tasks:
         return
+    for task in tasks:
+        task.add_done_callback(_see)
     try:
         await asyncio.wait(tasks)
     except asyncio.CancelledError:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.exception()  # Marks it as seen.
         raise
+
+
+def _see(task: asyncio.Task[object]) -> None:
+    """Only one of the failures is raised; asyncio is not to complain about the others."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _check_callable(fn: object) -> None:
@@ -243,25 +294,24 @@ def _call_site() -> str:
 
 def _identity(name: str, key: object) -> str:
     """What identifies a step in its run: its name, with its key where it is one of a loop."""
-    if not isinstance(name, str) or not name:
-        raise InvalidOption("a step's name", name, "a string that is not empty")
-    return name if key is None else f"{name}[{key}]"
-
-
-def _json_object(metadata: Mapping[str, object]) -> str:
-    """``metadata`` as the codec writes it. Raises InvalidOption for what is no JSON object."""
-    wanted = "a JSON object: a dict with text as keys, of dicts, lists, texts, numbers and None"
-    try:
-        plain = json.loads(json.dumps(metadata, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InvalidOption("metadata", metadata, f"{wanted} ({error})") from error
-    if not isinstance(plain, dict) or plain != metadata:
-        raise InvalidOption("metadata", metadata, wanted)
-    return encode(plain)
+    check_text("a step's name", name)
+    if key is None:
+        return name
+    identity = f"{name}[{key}]"
+    check_text("a step's key", identity)
+    return identity
 
 
 def _text_of(data: dict[str, object]) -> str:
     try:
         return encode(data)
     except UnstorableValue:
-        return encode({name: repr(value) for name, value in data.items()})
+        return encode({name: _storable(value) for name, value in data.items()})
+
+
+def _storable(value: object) -> object:
+    try:
+        encode(value)
+    except UnstorableValue:
+        return repr(value)
+    return value

@@ -81,6 +81,16 @@ def check_count(option: str, number: object) -> None:
         raise InvalidOption(option, number, "a whole number of at least 0")
 
 
+def check_text(option: str, value: object) -> None:
+    """Raise InvalidOption unless ``value`` is text, and something can be found by it."""
+    try:
+        if isinstance(value, str) and value.encode():
+            return
+    except UnicodeEncodeError:
+        pass  # Half of a surrogate pair, which SQLite does not take.
+    raise InvalidOption(option, value, "a string that is not empty")
+
+
 def check_durability(durability: Durability) -> None:
     """Raise InvalidOption unless a step's result can be acknowledged at this level."""
     if durability not in ("relaxed", "strict"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from durably import Durably, Environment, Job, Run, events
+from durably import Durably, Environment, Job, Run, Wait, events
 from durably.codec import encode
 from durably.database import Database
 from durably.local import EveryoneLeads, FileMirror, LocalChannel
@@ -208,6 +208,20 @@ def steps_told(told: Iterable[Any], event_type: str) -> list[str]:
 async def only_run(durably: Durably) -> Run:
     (run,) = await durably.list_runs()
     return run
+
+
+async def waits_of(durably: Durably, run_id: str) -> list[Wait]:
+    """The waits of a run that is waiting by now."""
+    await settle()
+    run = await durably.get_run(run_id)
+    assert run.is_waiting, f"it is {run.status}: {run.error}"
+    return await durably.get_waits(run_id)
+
+
+async def only_wait(durably: Durably, run_id: str) -> Wait:
+    """The one wait of a run that is waiting by now."""
+    (wait,) = await waits_of(durably, run_id)
+    return wait
 
 
 @dataclass

@@ -90,6 +90,18 @@ async def test_newer_schema_is_refused_and_left_as_it_is(tab: Tab, tmp_path: Pat
     assert tab.disk.image == newer
 
 
+async def test_database_from_before_the_first_release_is_refused_and_left_as_it_is(
+    tab: Tab, tmp_path: Path
+) -> None:
+    old = changed(tmp_path, await stored(tab), "pragma user_version = 1")
+    tab.disk.image = old
+
+    with pytest.raises(DamagedDatabase, match="before the first release"):
+        async with tab.durably(idle):
+            pass
+    assert tab.disk.image == old
+
+
 FOREIGN = ["create table customers (id)", "insert into customers values (1)"]
 
 
@@ -128,7 +140,7 @@ async def test_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     async with Durably("shop", environment=local_environment("shop", tmp_path)):
         pass
     path = tmp_path / "shop.sqlite3"
-    newer = changed(tmp_path, path.read_bytes(), "pragma user_version = 2")
+    newer = changed(tmp_path, path.read_bytes(), "pragma user_version = 999")
     path.write_bytes(newer)
 
     with pytest.raises(NewerSchema):
@@ -398,7 +410,7 @@ async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> No
     store.leases.running()
     store.leases.pending_jobs()
     store.steps.checkpoint(lease, "s", position=1, attempt=1, output="1", started_at=0, now=1)
-    store.steps.save_attempt(lease, "t", 1, 1, "{}")
+    store.steps.save_attempt(lease, "t", 1, started_at=1, metadata="{}")
     store.steps.stored(run.id)
     store.steps.output(run.id, "s")
     store.steps.last_attempts(run.id)
@@ -408,8 +420,9 @@ async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> No
     store.waits.expire(5, 5)
     store.waits.next_deadline()
     store.waits.signal("w", "s", "1", 2)
+    store.waits.payload("w")
     lease = opened.claim().lease
-    store.logs.add(run.id, "info", "m", "{}", None, 1)
+    store.logs.add(lease, "info", "m", "{}", None, 1)
     store.logs.of_run(run.id, 0, 10)
     store.leases.save_progress(lease, Progress(1))
     store.leases.requeue(lease, 20, "unknown", 2)

@@ -30,6 +30,7 @@ WRITES: dict[str, Callable[[Store, Lease], bool]] = {
     "renew": lambda store, lease: store.leases.renew(lease, 99),
     "release": lambda store, lease: store.leases.release(lease, 1),
     "requeue": lambda store, lease: store.leases.requeue(lease, 20, "unknown", 1),
+    "suspend": lambda store, lease: store.leases.suspend(lease, ["no wait"]) is not None,
 }
 
 

@@ -198,7 +198,7 @@ async def test_lost_storage_is_told_and_the_next_term_goes_on(
         gate.open()
 
         assert await handle.result() == "b is done"
-        assert types(told)[:2] == ["storage:lost", "tab:leader"]
+        assert types(told)[:3] == ["storage:lost", "step:cancel", "tab:leader"]
         # What was not acknowledged runs again; what was does not.
         assert (bodies.ran, gate.visits) == (["a", "b"], 2)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from datetime import timedelta
 from typing import assert_type
 
-from durably import Step, job
+from durably import Step, Wait, WaitResult, job
 
 
 async def fetch(url: str, retries: int = 3) -> list[str]:
@@ -22,6 +23,10 @@ def nothing() -> None: ...
 
 async def anything(*parts: str) -> str:
     return "".join(parts)
+
+
+async def answer() -> list[str]:
+    return ["yes"]
 
 
 def later(url: str) -> Awaitable[bytes]:
@@ -50,8 +55,19 @@ async def typed(step: Step) -> int:
     async with asyncio.TaskGroup() as group:
         task = group.create_task(step.run("c", count, ["a"]))
     assert_type(task.result(), int)
+    assert_type(await step.all(a=answer, b=answer), dict[str, list[str]])
+    assert_type(await step.all({"a": answer}, b=lambda: fetch("url")), dict[str, list[str]])
+    assert_type(await step.all(a=lambda: 1, b=lambda: 2), dict[str, int])
+    assert_type(await step.all(a=lambda: 1, b=answer), dict[str, object])
     step.progress(1, 2.5, "half")
     step.log("said", "warning", size=3)
+    assert_type(step.cancelled, bool)
+    assert_type(step.cancel_event, asyncio.Event)
+    step.raise_if_cancelled()
+    await step.set_metadata({"tokens": 7})
+    wait = await step.prepare_wait("answer", timeout=timedelta(days=1), metadata={"for": "Ada"})
+    assert_type(wait, Wait)
+    assert_type(await step.wait_for(wait), WaitResult)
 
     await step.run("wrong type", count, 1)  # type: ignore[arg-type]
     await step.run("wrong type", fetch, 1)  # type: ignore[arg-type]
@@ -61,6 +77,11 @@ async def typed(step: Step) -> int:
     await step.run("no function", 7)  # type: ignore[call-overload]
     await step.run(nothing)  # type: ignore[call-overload]
     await step.run("none", count, [], durability="always")  # type: ignore[call-overload]
+    await step.all(a=7)  # type: ignore[call-overload]
+    await step.all(a=fetch)  # type: ignore[arg-type]
+    await step.set_metadata([1])  # type: ignore[arg-type]
+    await step.prepare_wait("answer", timeout="soon")  # type: ignore[arg-type]
+    await step.wait_for("answer")  # type: ignore[arg-type]
     step.progress("half")  # type: ignore[arg-type]
     wrong: str = await step.run("result", count, ["a"])  # type: ignore[arg-type]
     return len(wrong)

@@ -224,8 +224,17 @@ class Leases:
     def complete(self, lease: Lease, output: str, now: int, *, keeps_outputs: bool) -> bool:
         return self._end(lease, RunStatus.COMPLETED, output, None, now, keeps_outputs)
 
-    def fail(self, lease: Lease, error: ErrorInfo, now: int, *, keeps_outputs: bool) -> bool:
-        return self._end(lease, RunStatus.FAILED, None, error, now, keeps_outputs)
+    def fail(
+        self,
+        lease: Lease,
+        error: ErrorInfo,
+        now: int,
+        *,
+        keeps_outputs: bool,
+        reason: InterruptionReason = "unknown",
+    ) -> bool:
+        """``reason``: why the tries under way did not end, if there are any."""
+        return self._end(lease, RunStatus.FAILED, None, error, now, keeps_outputs, reason)
 
     def _end(
         self,
@@ -235,6 +244,7 @@ class Leases:
         error: ErrorInfo | None,
         now: int,
         keeps_outputs: bool,
+        reason: InterruptionReason = "unknown",
     ) -> bool:
         with self._database.transaction():
             changed = self._database.write(
@@ -259,6 +269,7 @@ class Leases:
                 },
             )
             if changed:
+                interrupt_attempts(self._database, lease.run_id, reason, now)
                 clear_up(self._database, lease.run_id, now, keeps_outputs=keeps_outputs)
         return changed == 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..database import Database
-from ..model import Attempt, ErrorInfo, Lease, StepRecord
+from ..model import Attempt, ErrorInfo, InterruptionReason, Lease, StepRecord
 from .leases import guard
 from .rows import attempt_from, error_from, error_text, step_from
 
@@ -106,7 +106,8 @@ class Steps:
                    steps.started_at,
                    steps.completed_at as ended_at,
                    steps.error,
-                   attempts.metadata
+                   attempts.metadata,
+                   steps.position
             from steps
             left join attempts
               on attempts.run_id = steps.run_id
@@ -121,7 +122,8 @@ class Steps:
                    started_at,
                    interrupted_at,
                    null,
-                   metadata
+                   metadata,
+                   null
             from attempts
             where run_id = :run_id
               and not exists (
@@ -131,7 +133,7 @@ class Steps:
                   and steps.name = attempts.step
                   and steps.attempt = attempts.number
               )
-            order by started_at, number
+            order by started_at, number, position nulls last
             """,
             {"run_id": run_id},
         )
@@ -151,19 +153,30 @@ class Steps:
         return {row["step"]: row["number"] for row in rows}
 
     def save_attempt(
-        self, lease: Lease, step: str, number: int, started_at: int, metadata: str | None
+        self,
+        lease: Lease,
+        step: str,
+        number: int,
+        *,
+        started_at: int,
+        metadata: str | None,
+        interrupted_at: int | None = None,
+        reason: InterruptionReason | None = None,
     ) -> bool:
-        """Store that a try is under way, with the metadata it has now."""
+        """Store that a try is under way, with the metadata it has now; or that it was cut off."""
         changed = self._database.write(
             """
-            insert into attempts (run_id, step, number, started_at, metadata)
-            select id, :step, :number, :started_at, :metadata
+            insert into attempts
+              (run_id, step, number, started_at, metadata, interrupted_at, reason)
+            select id, :step, :number, :started_at, :metadata, :interrupted_at, :reason
             from runs
             where id = :run_id
               and lease_generation = :generation
               and status = 'running'
             on conflict (run_id, step, number)
-            do update set metadata = excluded.metadata
+            do update set metadata = excluded.metadata,
+                          interrupted_at = excluded.interrupted_at,
+                          reason = excluded.reason
             """,
             {
                 **guard(lease),
@@ -171,6 +184,8 @@ class Steps:
                 "number": number,
                 "started_at": started_at,
                 "metadata": metadata,
+                "interrupted_at": interrupted_at,
+                "reason": reason,
             },
         )
         return changed == 1

@@ -31,7 +31,7 @@ class Waits:
     def of_run(self, run_id: str) -> list[Wait]:
         """The waits of a run, in the order in which they were prepared."""
         rows = self._database.read(
-            "select * from waits where run_id = :run_id order by created_at, name",
+            "select * from waits where run_id = :run_id order by position",
             {"run_id": run_id},
         )
         return [wait_from(row) for row in rows]
@@ -42,6 +42,11 @@ class Waits:
             {"run_id": run_id, "name": name},
         )
         return wait_from(rows[0]) if rows else None
+
+    def payload(self, wait_id: str) -> str | None:
+        """The payload of a wait's signal, as it is stored."""
+        rows = self._database.read("select payload from waits where id = :id", {"id": wait_id})
+        return rows[0]["payload"] if rows else None
 
     def prepare(
         self,
@@ -55,8 +60,14 @@ class Waits:
     ) -> bool:
         changed = self._database.write(
             """
-            insert into waits (id, run_id, name, metadata, created_at, deadline_at)
-            select :id, id, :name, :metadata, :now, :deadline_at
+            insert into waits (id, run_id, name, position, metadata, created_at, deadline_at)
+            select :id,
+                   id,
+                   :name,
+                   (select count(*) from waits where waits.run_id = runs.id),
+                   :metadata,
+                   :now,
+                   :deadline_at
             from runs
             where id = :run_id
               and lease_generation = :generation

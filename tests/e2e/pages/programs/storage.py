@@ -2,7 +2,7 @@
 
 from kit import option, tell, tell_event
 
-from durably import Durably, Step, database, job
+from durably import Durably, Step, job, schema
 
 
 @job
@@ -14,7 +14,7 @@ async def fill(step: Step, count: int) -> int:
 
 async def main() -> None:
     # A version of the library that is yet to come.
-    database.SCHEMA_VERSION = int(option("schema", "1"))
+    schema.SCHEMA_VERSION = int(option("schema", "2"))
     durably = Durably(
         option("database", "test"),
         jobs=[fill],
