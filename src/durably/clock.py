@@ -72,24 +72,48 @@ class SteadyTime:
         return self._wall + int((self._clock.monotonic() - self._monotonic) * 1000)
 
 
-async def wait(clock: Clock, event: asyncio.Event, timeout: float | None) -> bool:
-    """Wait until ``event`` is set or ``timeout`` seconds are over; True if the event is set.
+class Bell:
+    """An event that one can wait for with a limit, without a task of its own for each waiting."""
 
-    May return after LONGEST_PAUSE already: whoever waits for longer looks, and waits again.
-    """
-    if timeout is None:
-        await event.wait()
-        return True
-    if event.is_set() or timeout <= 0:
-        return event.is_set()
-    woken = asyncio.ensure_future(event.wait())
-    timer = clock.call_later(min(timeout, LONGEST_PAUSE), woken.cancel)
-    try:
-        await asyncio.wait([woken])
-    finally:
-        timer.cancel()
-        woken.cancel()
-    return event.is_set()
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        for waiter in self._waiters:
+            _end(waiter)
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    async def wait(self, clock: Clock, timeout: float | None) -> bool:
+        """Return when the bell is set or ``timeout`` seconds are over; True if it is set.
+
+        May return after LONGEST_PAUSE already: whoever waits for longer looks, and waits again.
+        """
+        if self._is_set or (timeout is not None and timeout <= 0):
+            return self._is_set
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = None
+        if timeout is not None:
+            timer = clock.call_later(min(timeout, LONGEST_PAUSE), lambda: _end(waiter))
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+            if timer is not None:
+                timer.cancel()
+        return self._is_set
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def seconds(value: float | timedelta, option: str) -> float:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from .clock import Clock, wait
+from .clock import Bell, Clock
 from .errors import (
     DamagedDatabase,
     StorageError,
@@ -84,7 +84,7 @@ class Database:
         self._disk_is_full = False
         self._durable: dict[Durability, int] = {"relaxed": 0, "strict": 0}
         self._failure: StorageError | None = None
-        self._closing = asyncio.Event()
+        self._closing = Bell()
 
     @property
     def is_full(self) -> bool:
@@ -136,7 +136,7 @@ class Database:
             try:
                 return write()
             except StorageFull:
-                await wait(self._clock, self._closing, FULL_RETRY_INTERVAL)
+                await self._closing.wait(self._clock, FULL_RETRY_INTERVAL)
                 if self._closing.is_set():
                     raise
 
@@ -240,7 +240,7 @@ class Database:
             try:
                 await waiter
             except StorageFull:
-                await wait(self._clock, self._closing, FULL_RETRY_INTERVAL)
+                await self._closing.wait(self._clock, FULL_RETRY_INTERVAL)
                 if self._closing.is_set():
                     raise
 
@@ -265,7 +265,7 @@ class Database:
                 return
             self._connection = None
             connection.close()
-            await wait(self._clock, self._closing, OPENING_PAUSE)
+            await self._closing.wait(self._clock, OPENING_PAUSE)
 
     def _execute(self, sql: str, parameters: Parameters) -> tuple[list[sqlite3.Row], int]:
         """The rows that a statement gives, and how many it changed."""

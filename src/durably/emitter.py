@@ -32,6 +32,9 @@ class Emitter:
         self._durable = 0
         self._staged: deque[tuple[int, Event]] = deque()
         self._listeners: dict[str, list[Listener]] = {}
+        """By type of event; under "*" for all types."""
+        self._run_listeners: dict[str, list[Listener]] = {}
+        """By the id of the run: a thousand who wait for a run each do not hear of each other's."""
         self._error_handlers: list[ErrorHandler] = []
         self._stream_ends: list[Callable[[None], None]] = []
         self._is_delivering = False
@@ -43,6 +46,19 @@ class Emitter:
         def unsubscribe() -> None:
             if listener in listeners:
                 listeners.remove(listener)
+
+        return unsubscribe
+
+    def on_run(self, run_id: str, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with every event of one run."""
+        listeners = self._run_listeners.setdefault(run_id, [])
+        listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in listeners:
+                listeners.remove(listener)
+            if not listeners:
+                self._run_listeners.pop(run_id, None)
 
         return unsubscribe
 
@@ -80,8 +96,6 @@ class Emitter:
 
         def receive(event: Event | None) -> None:
             nonlocal overflowed
-            if run_id and event and getattr(event, "run_id", None) != run_id:
-                return
             if overflowed:
                 return  # What comes behind a gap would hide it.
             try:
@@ -101,7 +115,7 @@ class Emitter:
         # Subscribed before the first read, so that nothing is missed in between; a `finally` in
         # the reader would not run where nobody ever reads.
         reader = read()
-        finalize(reader, self.on("*", receive))
+        finalize(reader, self.on("*", receive) if run_id is None else self.on_run(run_id, receive))
         self._stream_ends.append(receive)
         finalize(reader, self._stream_ends.remove, receive)
         return reader
@@ -137,6 +151,7 @@ class Emitter:
         for listener in (
             *self._listeners.get(event.type, ()),
             *self._listeners.get("*", ()),
+            *self._run_listeners.get(getattr(event, "run_id", None) or "", ()),
         ):
             try:
                 listener(event)

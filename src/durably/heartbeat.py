@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
-from .clock import wait
+from .clock import Bell
 from .events import RunHeartbeat
 from .execution import Execution
 from .ports import VisibilitySignal
@@ -23,12 +22,14 @@ class Heartbeat:
     def __init__(self, term: Term, executions: Mapping[str, Execution]) -> None:
         self._term = term
         self._executions = executions
-        self._nudge = asyncio.Event()
+        self._nudge = Bell()
+        self._is_ticking = False
         self._is_due = False
 
     def begin(self) -> None:
-        """There is something to renew from now on, an interval later."""
-        self._nudge.set()
+        """There is something to renew from now on, within an interval."""
+        if not self._is_ticking:
+            self._nudge.set()
 
     async def run(self) -> None:
         """Renew until cancelled."""
@@ -38,9 +39,9 @@ class Heartbeat:
         try:
             while True:
                 was_visible = visibility.is_visible
-                is_ticking = was_visible and self._executions
-                interval = options.heartbeat_interval if is_ticking else None
-                is_nudged = await wait(self._term.clock, self._nudge, interval)
+                self._is_ticking = was_visible and bool(self._executions)
+                interval = options.heartbeat_interval if self._is_ticking else None
+                is_nudged = await self._nudge.wait(self._term.clock, interval)
                 self._nudge.clear()
                 if is_nudged and not self._is_due:
                     continue  # Something has begun.

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 
-from .clock import SteadyTime, wait
+from .clock import Bell, SteadyTime
 from .database import Database
 from .emitter import Emitter
 from .errors import NotOpen, StopSignal, StorageError, StorageFenced, StorageLost, StorageRefused
@@ -69,7 +69,7 @@ class Leader:
         self._term_over = asyncio.Event()
         self._term_watchers: list[Callable[[], None]] = []
         self._is_stopping = False
-        self._stopping = asyncio.Event()
+        self._stopping = Bell()
         self._terms = 0
         """How many terms there were since ``start``."""
 
@@ -186,7 +186,7 @@ class Leader:
             finally:
                 leadership.release(leaves_runs=self._leaves_runs)
             if failures:
-                await wait(self._environment.clock, self._stopping, REOPENING_PAUSE)
+                await self._stopping.wait(self._environment.clock, REOPENING_PAUSE)
 
     async def _acquire(self) -> StorageRefused | None:
         """Wait for the leadership; the answer is why there is none, where memory will do."""

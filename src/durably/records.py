@@ -33,6 +33,7 @@ def record(
     def decorate(kind: type[T]) -> type[T]:
         made: Any = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)(kind)
         made._defaults = {field.name: field.default for field in fields(made)}
+        made._setters = [(name, getattr(made, name).__set__) for name in made._defaults]
         for name, method in _METHODS.items():
             setattr(made, name, method)
         return cast("type[T]", made)
@@ -47,13 +48,16 @@ def _init(self: Any, /, *args: object, **facts: object) -> None:
         if len(given) < len(args) or not given.keys().isdisjoint(facts):
             raise TypeError(f"{kind.__name__} takes each of {', '.join(kind._defaults)} once")
         facts |= given
-    for name, default in kind._defaults.items():
-        value = facts.pop(name, default)
+    if facts.keys() != kind._defaults.keys():
+        facts = kind._defaults | facts
+    for name, set_value in kind._setters:
+        value = facts[name]
         if value is MISSING:
             raise TypeError(f"{kind.__name__} needs {name}")
-        object.__setattr__(self, name, value)
-    if facts:
-        raise TypeError(f"{kind.__name__} has no {', '.join(facts)}")
+        set_value(self, value)
+    if len(facts) > len(kind._setters):
+        unknown = ", ".join(facts.keys() - kind._defaults.keys())
+        raise TypeError(f"{kind.__name__} has no {unknown}")
 
 
 def _values(self: Any) -> dict[str, object]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from .clock import wait
+from .clock import Bell
 from .emitter import Emitter
 from .errors import RunNotFound, StorageError, WaitTimeout
 from .events import (
@@ -43,7 +42,7 @@ async def wait_until_terminal(
 
     Raises RunNotFound, also where the run is deleted meanwhile, and WaitTimeout.
     """
-    ended = asyncio.Event()
+    ended = Bell()
     told: Progress | None = None
 
     def tell(progress: Progress | None) -> None:
@@ -53,8 +52,6 @@ async def wait_until_terminal(
             on_progress(progress)
 
     def listen(event: Event) -> None:
-        if getattr(event, "run_id", None) != run_id:
-            return
         if isinstance(event, ENDINGS):
             ended.set()
         elif isinstance(event, RunProgress):
@@ -66,22 +63,25 @@ async def wait_until_terminal(
     clock = term.clock
     started = clock.monotonic()
     with ExitStack() as cleanup:
-        cleanup.callback(events.on("*", listen))
+        cleanup.callback(events.on_run(run_id, listen))
         cleanup.callback(leader.on_term_over(ended.set))
         while True:
             ended.clear()
             term = await leader.term()
-            run = term.store.runs.get(run_id)
-            if run is None:
+            status = term.store.runs.status(run_id)
+            if status is None:
                 raise RunNotFound(run_id)
-            if term.poll_interval is not None:
-                tell(run.progress)  # No event tells of what another process does.
-            if run.is_terminal:
+            if term.poll_interval is not None and on_progress is not None:
+                run = term.store.runs.get(run_id)  # No event tells of what another process does.
+                tell(None if run is None else run.progress)
+            if status.is_terminal:
+                run = term.store.runs.get(run_id)
                 try:
                     await term.database.flush(term.options.durability)
                 except StorageError:
                     pass  # The term is over, and the end perhaps not stored: the next one knows.
                 else:
+                    assert run is not None, "it was there just now"
                     return run
             pause = term.poll_interval
             if timeout is not None:
@@ -89,7 +89,7 @@ async def wait_until_terminal(
                 if left <= 0:
                     raise WaitTimeout(run_id, timeout)
                 pause = left if pause is None else min(pause, left)
-            await wait(clock, ended, pause)
+            await ended.wait(clock, pause)
 
 
 def standing_of(run: Run, progress: Progress | None, waits: list[Wait]) -> list[Event]:

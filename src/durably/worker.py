@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from .clock import wait
+from .clock import Bell
 from .errors import LeaseLost, StorageError, StorageFull
 from .events import RunClaimed, WorkerError
 from .execution import Execution
@@ -40,7 +40,7 @@ class Worker:
         self._jobs = jobs
         self._recovery = Recovery(term, self.executions)
         self._housekeeping = Housekeeping(term)
-        self._wake = asyncio.Event()
+        self._wake = Bell()
         self._next_tending = 0.0
         self._is_claiming = is_claiming
         self._is_lost = False
@@ -59,7 +59,7 @@ class Worker:
         try:
             while True:
                 self._wake.clear()
-                await wait(term.clock, self._wake, await self._look())
+                await self._wake.wait(term.clock, await self._look())
         finally:
             unsubscribe()
 
@@ -206,10 +206,10 @@ class Worker:
         tasks = {execution.task for execution in self.executions.values() if execution.task}
         if not tasks:
             return
-        ended = asyncio.Event()
+        ended = Bell()
         ending = asyncio.ensure_future(asyncio.wait(tasks))
         ending.add_done_callback(lambda _: ended.set())
-        await wait(self._term.clock, ended, timeout)
+        await ended.wait(self._term.clock, timeout)
         ending.cancel()
 
     def _tell_unknown_jobs(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 
-from durably.clock import Clock, wait
+from durably.clock import Bell, Clock
 
 SHORT = 0.005
 LONG = 0.02
@@ -85,23 +85,23 @@ class ClockContract:
         assert called == ["first", "second"]
 
     async def test_wait_ends_when_the_event_is_set(self, times: Times) -> None:
-        event = asyncio.Event()
-        waiting = asyncio.ensure_future(wait(times.clock, event, NEVER))
+        event = Bell()
+        waiting = asyncio.ensure_future(event.wait(times.clock, NEVER))
         await asyncio.sleep(0)
         event.set()
 
         assert await waiting is True
 
     async def test_wait_ends_when_the_time_is_over(self, times: Times) -> None:
-        waiting = asyncio.ensure_future(wait(times.clock, asyncio.Event(), SHORT))
+        waiting = asyncio.ensure_future(Bell().wait(times.clock, SHORT))
         await asyncio.sleep(0)
         await times.pass_time(LONG)
 
         assert await waiting is False
 
     async def test_wait_without_a_limit_ends_with_the_event_only(self, times: Times) -> None:
-        event = asyncio.Event()
-        waiting = asyncio.ensure_future(wait(times.clock, event, None))
+        event = Bell()
+        waiting = asyncio.ensure_future(event.wait(times.clock, None))
         await times.pass_time(LONG)
         was_over = waiting.done()
         event.set()
@@ -112,16 +112,16 @@ class ClockContract:
     async def test_wait_does_not_wait_where_the_event_is_set_or_no_time_is_left(
         self, times: Times
     ) -> None:
-        event = asyncio.Event()
-        no_time = await wait(times.clock, event, 0)
+        event = Bell()
+        no_time = await event.wait(times.clock, 0)
         event.set()
 
         assert no_time is False
-        assert await wait(times.clock, event, NEVER) is True
+        assert await event.wait(times.clock, NEVER) is True
 
     async def test_wait_that_is_cancelled_leaves_nothing_behind(self, times: Times) -> None:
         before = asyncio.all_tasks()
-        waiting = asyncio.ensure_future(wait(times.clock, asyncio.Event(), SHORT))
+        waiting = asyncio.ensure_future(Bell().wait(times.clock, SHORT))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])

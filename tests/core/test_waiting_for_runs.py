@@ -294,4 +294,4 @@ def timer_count(clock: FakeClock) -> int:
 
 
 def listener_count(durably: Durably) -> int:
-    return len(durably._events._listeners.get("*", []))
+    return sum(map(len, durably._events._run_listeners.values()))

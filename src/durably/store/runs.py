@@ -66,6 +66,10 @@ class Runs:
         rows = self._database.read("select * from runs where id = :id", {"id": run_id})
         return run_from(rows[0]) if rows else None
 
+    def status(self, run_id: str) -> RunStatus | None:
+        rows = self._database.read("select status from runs where id = :id", {"id": run_id})
+        return RunStatus(rows[0]["status"]) if rows else None
+
     def find(
         self,
         *,
