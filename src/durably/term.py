@@ -17,6 +17,9 @@ from .store import Store
 
 OnHidden = Literal["continue", "pause"]
 
+MOST = 2**63 - 1
+"""The largest integer that SQLite has."""
+
 
 @record
 class Options:
@@ -77,8 +80,14 @@ def check_options(
 
 def check_count(option: str, number: object) -> None:
     """Raise InvalidOption unless ``number`` counts something."""
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise InvalidOption(option, number, "a whole number of at least 0")
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MOST:
+        raise InvalidOption(option, number, f"a whole number from 0 to {MOST}")
+
+
+def check_flag(option: str, answer: object) -> None:
+    """Raise InvalidOption unless ``answer`` is yes or no."""
+    if not isinstance(answer, bool):
+        raise InvalidOption(option, answer, "True or False")
 
 
 def check_durability(durability: Durability) -> None:

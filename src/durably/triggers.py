@@ -68,7 +68,7 @@ def check_trigger(
 
 
 def check_labels(
-    labels: Mapping[str, object], schema: type | None, *, complete: bool = True
+    labels: Mapping[str, object] | None, schema: type | None, *, complete: bool = True
 ) -> dict[str, str]:
     """The labels, if they are texts by well-formed keys and fit the schema.
 
@@ -76,6 +76,8 @@ def check_labels(
     """
     if not isinstance(labels, Mapping):
         raise InvalidOption("labels", labels, "a dict of texts")
+    if labels is None:
+        labels = {}
     checked: dict[str, str] = {}
     for key, value in labels.items():
         if not isinstance(key, str) or not LABEL_KEY.fullmatch(key):

@@ -33,8 +33,9 @@ class Leases:
                 started_at = coalesce(started_at, :now)
             where sequence = (
                 select sequence
-                from runs as candidate indexed by runs_pending
+                from runs as candidate indexed by runs_by_status
                 where status = 'pending'
+                  and status <> 'completed'
                   and job in (select value from json_each(:jobs))
                   and id not in (select value from json_each(:left_out))
                   and (concurrency_key is null or not exists (
@@ -65,13 +66,26 @@ class Leases:
     def pending_jobs(self) -> list[str]:
         """The names of all jobs that have a pending run."""
         rows = self._database.read(
-            "select distinct job from runs indexed by runs_pending where status = 'pending'", {}
+            """
+            select distinct job
+            from runs indexed by runs_by_status
+            where status = 'pending'
+              and status <> 'completed'
+            """,
+            {},
         )
         return [row["job"] for row in rows]
 
     def running(self) -> list[Run]:
         rows = self._database.read(
-            "select * from runs where status = 'running' order by sequence", {}
+            """
+            select *
+            from runs
+            where status = 'running'
+              and status <> 'completed'
+            order by sequence
+            """,
+            {},
         )
         return [run_from(row) for row in rows]
 
