@@ -10,6 +10,12 @@ from typing import Protocol
 
 from .errors import InvalidOption
 
+LONGEST_TIMER = 86_400.0
+"""Seconds of one timer at most. Browsers count its milliseconds in 31 bits, which is 24.8 days; a
+longer one fires at once, or, where Pyodide cuts it, too early."""
+LONGEST_DURATION = timedelta.max.total_seconds()
+"""Seconds; longer ones are taken for mistakes, and as milliseconds would be no column's integer."""
+
 
 class Timer(Protocol):
     """A callback that is due later."""
@@ -72,6 +78,12 @@ async def wait(clock: Clock, event: asyncio.Event, timeout: float | None) -> boo
     if timeout is None:
         await event.wait()
         return True
+    if timeout > LONGEST_TIMER:
+        end = clock.monotonic() + timeout
+        while end - clock.monotonic() > LONGEST_TIMER:
+            if await wait(clock, event, LONGEST_TIMER):
+                return True
+        timeout = end - clock.monotonic()
     if event.is_set() or timeout <= 0:
         return event.is_set()
     woken = asyncio.ensure_future(event.wait())
@@ -85,8 +97,13 @@ async def wait(clock: Clock, event: asyncio.Event, timeout: float | None) -> boo
 
 
 def seconds(value: float | timedelta, option: str) -> float:
-    """A duration given in seconds or as a timedelta, as seconds. It has to be positive."""
+    """A duration given in seconds or as a timedelta, as seconds. It has to be positive, and no
+    longer than a timedelta can be."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int | float)
+        or not 0 < number <= LONGEST_DURATION
+    ):
         raise InvalidOption(option, value, "a positive number of seconds or a timedelta")
     return float(number)
