@@ -273,9 +273,9 @@ class Durably(Queries):
         that nothing is done twice. Returns how many are gone.
         """
         check_count("limit", limit)
-        age = round(seconds(older_than, "older_than") * 1000)
+        age = seconds(older_than, "older_than")
         term = await self._leader.term()
-        purged = purge(term, term.clock.now() - age, limit)
+        purged = purge(term, age, limit)
         await term.database.flush(self._options.durability)
         return len(purged)
 

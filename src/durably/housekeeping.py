@@ -20,17 +20,23 @@ class Housekeeping:
         self._term = term
         self._no_purge_before = term.clock.monotonic()
 
-    def tend(self, *, is_idle: bool) -> None:
-        """Do what is due. ``is_idle``: no run is being executed here."""
+    def settle_waits(self) -> None:
+        """Runs whose waits have timed out are pending again."""
         expire(self._term)
-        retain, moment = self._term.options.retain, self._term.clock.monotonic()
-        if retain is not None and is_idle and moment >= self._no_purge_before:
-            self._no_purge_before = moment + PURGE_INTERVAL
-            purge(self._term, self._term.clock.now() - round(retain * 1000), PURGE_BATCH)
 
-    def next_due(self) -> float | None:
-        """Seconds until there is something to do; None where nothing will come by itself."""
-        dues = (self._wait_due(), self._purge_due())
+    def purge(self) -> None:
+        """Remove what is kept no longer, unless that was done a short while ago."""
+        retain, moment = self._term.options.retain, self._term.clock.monotonic()
+        if retain is not None and moment >= self._no_purge_before:
+            self._no_purge_before = moment + PURGE_INTERVAL
+            purge(self._term, retain, PURGE_BATCH)
+
+    def next_due(self, *, is_idle: bool) -> float | None:
+        """Seconds until there is something to do; None where nothing will come by itself.
+
+        ``is_idle``: no run is being executed here. Else nothing is purged before one has ended.
+        """
+        dues = (self._wait_due(), self._purge_due() if is_idle else None)
         return min((due for due in dues if due is not None), default=None)
 
     def _wait_due(self) -> float | None:
@@ -44,12 +50,19 @@ class Housekeeping:
         ended_at = None if retain is None else self._term.store.retention.first_end()
         if retain is None or ended_at is None:
             return None
-        age = (self._term.clock.now() - ended_at) / 1000
-        return max(retain - age, self._no_purge_before - self._term.clock.monotonic(), 0.001)
+        age = (self._term.steady.now() - ended_at) / 1000
+        # Well past the moment: a look that comes a rounded millisecond early costs a minute.
+        until_it_is_older = retain - age + 1.0
+        until_the_next_purge = self._no_purge_before - self._term.clock.monotonic()
+        return max(until_it_is_older, until_the_next_purge)
 
 
-def purge(term: Term, ended_before: int, limit: int) -> list[Run]:
-    """Remove terminal runs that ended before a moment, the earliest first, and tell of each."""
+def purge(term: Term, age: float, limit: int) -> list[Run]:
+    """Remove runs that ended longer ago than ``age`` seconds, the earliest first; tell of each.
+
+    By the steady time: a wall clock that is set a year forward must not empty the database.
+    """
+    ended_before = term.steady.now() - round(age * 1000)
     purged = term.store.retention.purge(ended_before, limit, term.clock.now())
     for run in purged:
         term.tell(RunDelete(run_id=run.id, job=run.job))

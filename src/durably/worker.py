@@ -122,20 +122,22 @@ class Worker:
             return ERROR_PAUSE
         except StorageError:
             raise
+            if not self.executions:
+                self._housekeeping.purge()
         except Exception as error:
             logging.getLogger("durably").exception("The worker could not look for work.")
             self._term.events.emit_now(WorkerError(message=repr(error)))
             return ERROR_PAUSE
         pauses = (
             self._recovery.next_look(),
-            self._housekeeping.next_due(),
+            self._housekeeping.next_due(is_idle=not self.executions),
             self._term.poll_interval,
         )
         return min((pause for pause in pauses if pause is not None), default=None)
 
     def _tend(self) -> None:
         self._recovery.recover_stale()
-        self._housekeeping.tend(is_idle=not self.executions)
+        self._housekeeping.settle_waits()
 
     def _visibility_changed(self, signal: VisibilitySignal) -> None:
         if signal in ("visible", "resume"):
