@@ -290,12 +290,13 @@ class Durably(Queries):
         """Claim nothing more, and return when the steps under way have ended and are stored.
 
         Their runs are given back, to go on after ``start`` or elsewhere; after ``stop_timeout``
-        the steps are not waited for. Everything but the worker goes on.
+        the steps are not waited for. Everything but the worker goes on. Raises NotOpen.
         """
         await self._leader.stop_working()
 
     async def process_one(self) -> bool:
-        """Execute the oldest run that can be claimed to its end; False where there is none.
+        """Execute the oldest run that can be claimed to its end; False where there is none, or
+        where ``stop`` has given it back.
 
         For scripts and tests, with ``autostart=False``.
         """

@@ -38,6 +38,8 @@ class Worker:
         self._housekeeping = Housekeeping(term)
         self._wake = asyncio.Event()
         self._is_claiming = is_claiming
+        self._stops = 0
+        """How often ``stop`` was called."""
         self._is_lost = False
         self._parked: set[str] = set()
         """Runs that cannot be read here; this term does not claim them again."""
@@ -66,14 +68,16 @@ class Worker:
         self.wake()
 
     async def process_one(self) -> bool:
-        """Execute the oldest run that can be claimed to its end; False where there is none."""
+        """Execute the oldest run that can be claimed to its end; False where there is none, or
+        where ``stop`` came before that end."""
+        stops = self._stops
         self._tend()
         await self._term.database.flush()
-        execution = self._claim_one()
+        execution = self._claim_one() if stops == self._stops else None
         if execution is None or execution.task is None:
             return False
         await asyncio.wait([execution.task])
-        return True
+        return stops == self._stops
 
     async def stop(self, *, is_leaving: bool = False) -> None:
         """Claim nothing more, let the steps under way finish, and give the runs back.
@@ -83,6 +87,7 @@ class Worker:
         room in a full storage either.
         """
         self._is_claiming = False
+        self._stops += 1
         for execution in self.executions.values():
             execution.suspend()
         await self._until_ended(self._term.options.stop_timeout)
@@ -117,13 +122,13 @@ class Worker:
         try:
             self._tend()
             self._claim()
+            if not self.executions:
+                self._housekeeping.purge()
             await self._term.database.flush()
         except StorageFull:
             return ERROR_PAUSE
         except StorageError:
             raise
-            if not self.executions:
-                self._housekeeping.purge()
         except Exception as error:
             logging.getLogger("durably").exception("The worker could not look for work.")
             self._term.events.emit_now(WorkerError(message=repr(error)))
