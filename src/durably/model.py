@@ -118,6 +118,7 @@ class Run:
     idempotency_key: str | None
     concurrency_key: str | None
     labels: Mapping[str, str]
+    """A copy of its own, as every value here; those that are stored never change."""
     lease_owner: str | None
     lease_generation: int
     heartbeat_at: int | None

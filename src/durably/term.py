@@ -61,6 +61,8 @@ def check_options(
     ):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise InvalidOption(option, number, "a whole number of at least 1")
+    for option, answer in (("preserve_steps", preserve_steps), ("persist_logs", persist_logs)):
+        check_flag(option, answer)
     if on_hidden not in get_args(OnHidden):
         raise InvalidOption("on_hidden", on_hidden, '"continue" or "pause"')
     check_durability(durability)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 
+from ..codec import is_text
 from ..database import Database, Parameters
 from ..errors import ConcurrencyConflict
 from ..model import Coalesce, Disposition, Run, RunStatus
@@ -63,6 +64,8 @@ class Runs:
             return Creation("created", run.id, run)
 
     def get(self, run_id: str) -> Run | None:
+        if not is_text(run_id):
+            return None
         rows = self._database.read("select * from runs where id = :id", {"id": run_id})
         return run_from(rows[0]) if rows else None
 
@@ -180,7 +183,11 @@ class Runs:
         )
 
     def _with_key(self, job: str, concurrency_key: str, status: RunStatus) -> Run | None:
-        """The oldest run of this status under the key."""
+        """The newest run of this status under the key.
+
+        There may be two: one that has not begun, and an older one that was interrupted. Who joins
+        the one that has not begun misses nothing of it.
+        """
         rows = self._database.read(
             """
             select *
@@ -189,7 +196,7 @@ class Runs:
               and concurrency_key = :concurrency_key
               and status = :status
               and status in ('pending', 'running', 'waiting')
-            order by sequence
+            order by sequence desc
             limit 1
             """,
             {"job": job, "concurrency_key": concurrency_key, "status": status.value},
