@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar, cast, is_typeddict
+from typing import Literal, Protocol, Self, TypeVar, cast
 
 from .clock import seconds
 from .emitter import Emitter
@@ -32,8 +32,8 @@ from .model import (
 )
 from .ports import Environment
 from .queries import Queries
-from .term import OnHidden, check_count, check_options
-from .triggers import Trigger, check_trigger, create_runs
+from .term import OnHidden, check_count, check_flag, check_options
+from .triggers import Trigger, check_label_schema, check_trigger, create_runs
 from .waits import signal
 
 R_co = TypeVar("R_co", covariant=True)
@@ -101,8 +101,9 @@ class Durably(Queries):
             persist_logs=persist_logs,
             retain=retain,
         )
-        if labels is not None and not is_typeddict(labels):
-            raise InvalidOption("labels", labels, "a TypedDict of texts")
+        check_flag("autostart", autostart)
+        if labels is not None:
+            check_label_schema(labels)
         self.name = name
         self._options = options
         self._jobs = registry(jobs)
@@ -146,8 +147,9 @@ class Durably(Queries):
     ) -> RunHandle[R_co]:
         """Make a run of a bound job: ``await durably.trigger(import_orders("orders.csv"))``.
 
-        Where the job already has a run under ``idempotency_key`` (not older than
-        ``idempotency_ttl``, seconds or timedelta), that one is returned and nothing is changed.
+        Where the job already has a run under ``idempotency_key``, that one is returned and nothing
+        is changed; the key is forgotten ``idempotency_ttl`` (seconds or timedelta) after it was
+        first used, or never.
         Of the runs of a job under one ``concurrency_key`` at most one runs and one is pending;
         ``coalesce`` says which one to join instead. ``labels`` are texts to find runs by.
 
@@ -168,11 +170,13 @@ class Durably(Queries):
         They are stored in their order, in one transaction; a later one may join an earlier one.
         Raises what ``trigger`` raises.
         """
+        if not isinstance(triggers, Iterable):
+            raise InvalidOption("triggers", triggers, "a list of calls of jobs, or of Trigger(...)")
         items = [item if isinstance(item, Trigger) else Trigger(item) for item in triggers]
         term = await self._leader.term()
         now = term.clock.now()
         news = [check_trigger(item, self._jobs, self._label_schema, now) for item in items]
-        creations = create_runs(term, news, items)
+        creations = create_runs(term, news)
         await term.database.flush(self._options.durability)
         self._leader.wake()
         return [RunHandle(self, creation) for creation in creations]
@@ -204,8 +208,9 @@ class Durably(Queries):
     async def retrigger(self, run_id: str) -> RunHandle[object]:
         """Make a fresh run of a terminal one, with the same input and labels, and without its keys.
 
-        Raises RunNotFound, RunConflict for a run that is not terminal, JobNotRegistered, and
-        InvalidArguments where the job's function of today does not take the input.
+        Raises RunNotFound, RunConflict for a run that is not terminal, JobNotRegistered,
+        UnreadableValue, and InvalidArguments where the job's function of today does not take the
+        input.
         """
         run = await self.get_run(run_id)
         if not run.is_terminal:
@@ -273,9 +278,9 @@ class Durably(Queries):
         that nothing is done twice. Returns how many are gone.
         """
         check_count("limit", limit)
-        age = round(seconds(older_than, "older_than") * 1000)
+        age = seconds(older_than, "older_than")
         term = await self._leader.term()
-        purged = purge(term, term.clock.now() - age, limit)
+        purged = purge(term, age, limit)
         await term.database.flush(self._options.durability)
         return len(purged)
 
@@ -290,12 +295,13 @@ class Durably(Queries):
         """Claim nothing more, and return when the steps under way have ended and are stored.
 
         Their runs are given back, to go on after ``start`` or elsewhere; after ``stop_timeout``
-        the steps are not waited for. Everything but the worker goes on.
+        the steps are not waited for. Everything but the worker goes on. Raises NotOpen.
         """
         await self._leader.stop_working()
 
     async def process_one(self) -> bool:
-        """Execute the oldest run that can be claimed to its end; False where there is none.
+        """Execute the oldest run that can be claimed to its end; False where there is none, or
+        where ``stop`` has given it back.
 
         For scripts and tests, with ``autostart=False``.
         """

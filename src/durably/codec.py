@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Coroutine, Iterable
 from reprlib import repr as short_repr
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import UnreadableValue, UnstorableValue
 
@@ -69,6 +69,17 @@ def decode(text: str) -> object:
         return (_TAGGED_READER if f'"{TAG}"' in text else _PLAIN_READER).decode(text)
     except (ValueError, RecursionError) as error:
         raise UnreadableValue("text", f"it is not JSON ({error})") from error
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """True for a str that can be stored; half a surrogate pair is no UTF-8."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def path_to(parent: str, key: object) -> str:

@@ -44,7 +44,8 @@ class RunCoalesced(RunEvent):
 
     type = "run:coalesced"
     coalesce: Coalesce
-    skipped_input: Mapping[str, object]
+    skipped_input: object
+    """Its arguments by name, as ``Run.input`` has them."""
     skipped_labels: Mapping[str, str]
 
 

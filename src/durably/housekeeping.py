@@ -20,15 +20,8 @@ class Housekeeping:
         self._term = term
         self._no_purge_before = term.clock.monotonic()
 
-    def tend(self, *, is_idle: bool) -> float | None:
-        """Do what is due; the answer is in how many seconds something will be, or None.
-
-        ``is_idle``: no run is being executed here.
-        """
-        dues = (self._tend_waits(), self._tend_ended_runs(is_idle=is_idle))
-        return min((due for due in dues if due is not None), default=None)
-
-    def _tend_waits(self) -> float | None:
+    def tend_waits(self) -> float | None:
+        """Settle the waits whose time is over; the answer is when the next will be, in seconds."""
         waits, moment = self._term.store.waits, self._term.steady.now()
         deadline = waits.next_deadline()
         if deadline is not None and deadline <= moment:
@@ -36,23 +29,35 @@ class Housekeeping:
             deadline = waits.next_deadline()
         return None if deadline is None else (deadline - moment) / 1000
 
-    def _tend_ended_runs(self, *, is_idle: bool) -> float | None:
-        retain, clock = self._term.options.retain, self._term.clock
-        if retain is None:
+    def tend_ended_runs(self) -> float | None:
+        """Remove what is kept no longer, unless that was done a short while ago.
+
+        For idle moments. The answer is in how many seconds there will be more to remove.
+        """
+        if self._term.options.retain is None:
             return None
-        pause = self._no_purge_before - clock.monotonic()
-        if is_idle and pause <= 0:
-            purge(self._term, clock.now() - round(retain * 1000), PURGE_BATCH)
-            self._no_purge_before = clock.monotonic() + PURGE_INTERVAL
-            pause = PURGE_INTERVAL
-        first_end = self._term.store.retention.first_end()
-        if first_end is None or not is_idle:
-            return None  # The worker looks again when a run has ended.
-        return max(pause, retain - (clock.now() - first_end) / 1000)
+        due = self._purge_due(self._term.options.retain)
+        if due is not None and due <= 0:
+            self._no_purge_before = self._term.clock.monotonic() + PURGE_INTERVAL
+            purge(self._term, self._term.options.retain, PURGE_BATCH)
+            due = self._purge_due(self._term.options.retain)
+        return due
+
+    def _purge_due(self, retain: float) -> float | None:
+        ended_at = self._term.store.retention.first_end()
+        if ended_at is None:
+            return None
+        age = (self._term.steady.now() - ended_at) / 1000
+        # Well past the moment: a look that comes a rounded millisecond early costs a minute.
+        return max(retain - age + 1.0, self._no_purge_before - self._term.clock.monotonic())
 
 
-def purge(term: Term, ended_before: int, limit: int) -> list[Run]:
-    """Remove terminal runs that ended before a moment, the earliest first, and tell of each."""
+def purge(term: Term, age: float, limit: int) -> list[Run]:
+    """Remove runs that ended longer ago than ``age`` seconds, the earliest first; tell of each.
+
+    By the steady time: a wall clock that is set a year forward must not empty the database.
+    """
+    ended_before = term.steady.now() - round(age * 1000)
     purged = term.store.retention.purge(ended_before, limit, term.clock.now())
     for run in purged:
         term.tell(RunDelete(run_id=run.id, job=run.job))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from .codec import encode
+from .codec import encode, is_text
 from .errors import InvalidArguments, InvalidOption, UnstorableValue
 from .records import record
 from .signatures import check_job_function
@@ -42,7 +42,7 @@ class Job(Generic[P, R_co]):
         self.name = function.__name__ if name is None else name
         self.__doc__ = function.__doc__
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R_co]:
         """Bind the arguments.
 
         Raises InvalidArguments where they do not fit the signature or its annotations, or cannot
@@ -110,7 +110,7 @@ def registry(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
     for candidate in jobs:
         if not isinstance(candidate, Job):
             raise InvalidOption("jobs", candidate, "functions decorated with @job")
-        if not candidate.name or candidate.name in by_name:
+        if not is_text(candidate.name) or not candidate.name or candidate.name in by_name:
             raise InvalidOption("jobs", candidate.name, "jobs with a name of their own")
         by_name[candidate.name] = candidate
     return by_name

@@ -49,10 +49,12 @@ class RunStatus(StrEnum):
         return self in TERMINAL
 
 
-def statuses(status: RunStatus | str | Iterable[RunStatus | str] | None) -> list[RunStatus]:
-    """One status, many, or None for any, as a list. Raises ValueError for an unknown one."""
+def statuses(
+    status: RunStatus | str | Iterable[RunStatus | str] | None,
+) -> list[RunStatus] | None:
+    """One status or many, as a list; None for any. Raises ValueError for an unknown one."""
     if status is None:
-        return []
+        return None
     if isinstance(status, str):
         return [RunStatus(status)]
     return [RunStatus(one) for one in status]
@@ -116,6 +118,7 @@ class Run:
     idempotency_key: str | None
     concurrency_key: str | None
     labels: Mapping[str, str]
+    """A copy of its own, as every value here; those that are stored never change."""
     lease_owner: str | None
     lease_generation: int
     heartbeat_at: int | None

@@ -7,6 +7,7 @@ from datetime import timedelta
 from inspect import iscoroutinefunction
 
 from .clock import seconds
+from .codec import is_text
 from .emitter import Emitter, ErrorHandler, Listener
 from .errors import (
     InvalidOption,
@@ -51,7 +52,7 @@ class Queries:
         offset: int = 0,
     ) -> list[Run]:
         """Runs, newest first; with ``status`` or ``job`` (one or many) or ``labels`` (all of them)
-        only those.
+        only those. An empty list of statuses or jobs fits no run, no labels fit every run.
 
         To page through them while others come and go, pass the last run of a page as ``before``.
         Raises InvalidOption.
@@ -61,14 +62,15 @@ class Queries:
         except (TypeError, ValueError):
             names = ", ".join(RunStatus)
             raise InvalidOption("status", status, f"one or many of: {names}") from None
+        jobs = None if job is None else _names(job)
         for option, number in (("limit", limit), ("offset", offset)):
             check_count(option, number)
         if before is not None and not isinstance(before, Run):
             raise InvalidOption("before", before, "a run that list_runs gave")
         return (await self._settled()).store.runs.find(
             statuses=wanted,
-            jobs=[job] if isinstance(job, str) else None if job is None else list(job),
-            labels=check_labels(labels or {}, self._label_schema, complete=False),
+            jobs=jobs,
+            labels=check_labels(labels, self._label_schema, complete=False),
             before=None if before is None else before.sequence,
             limit=limit,
             offset=offset,
@@ -212,3 +214,15 @@ class Queries:
         if term.store.runs.get(run_id) is None:
             raise RunNotFound(run_id)
         return term
+
+
+def _names(job: str | Iterable[str]) -> list[str]:
+    """One job name or many, as a list."""
+    wanted = "a job's name or many of them"
+    if not isinstance(job, str) and not isinstance(job, Iterable):
+        raise InvalidOption("job", job, wanted)
+    names = [job] if isinstance(job, str) else list(job)
+    for name in names:
+        if not is_text(name):
+            raise InvalidOption("job", name, wanted)
+    return names

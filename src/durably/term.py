@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal, get_args
 
 from .clock import Clock, SteadyTime, seconds
+from .codec import is_text
 from .database import Database
 from .emitter import Emitter
 from .errors import InvalidOption
@@ -16,6 +17,9 @@ from .records import record
 from .store import Store
 
 OnHidden = Literal["continue", "pause"]
+
+MOST = 2**63 - 1
+"""The largest integer that SQLite has."""
 
 
 @record
@@ -58,6 +62,8 @@ def check_options(
     ):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise InvalidOption(option, number, "a whole number of at least 1")
+    for option, answer in (("preserve_steps", preserve_steps), ("persist_logs", persist_logs)):
+        check_flag(option, answer)
     if on_hidden not in get_args(OnHidden):
         raise InvalidOption("on_hidden", on_hidden, '"continue" or "pause"')
     check_durability(durability)
@@ -77,18 +83,20 @@ def check_options(
 
 def check_count(option: str, number: object) -> None:
     """Raise InvalidOption unless ``number`` counts something."""
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise InvalidOption(option, number, "a whole number of at least 0")
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MOST:
+        raise InvalidOption(option, number, f"a whole number from 0 to {MOST}")
+
+
+def check_flag(option: str, answer: object) -> None:
+    """Raise InvalidOption unless ``answer`` is yes or no."""
+    if not isinstance(answer, bool):
+        raise InvalidOption(option, answer, "True or False")
 
 
 def check_text(option: str, value: object) -> None:
-    """Raise InvalidOption unless ``value`` is text, and something can be found by it."""
-    try:
-        if isinstance(value, str) and value.encode():
-            return
-    except UnicodeEncodeError:
-        pass  # Half of a surrogate pair, which SQLite does not take.
-    raise InvalidOption(option, value, "a string that is not empty")
+    """Raise InvalidOption unless ``value`` is text that can be stored, and something to find by."""
+    if not is_text(value) or not value:
+        raise InvalidOption(option, value, "a string that is not empty")
 
 
 def check_durability(durability: Durability) -> None:

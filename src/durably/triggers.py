@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Generic, TypeVar, get_args, get_type_hints
+from typing import Generic, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
 from .clock import seconds
+from .codec import is_text
 from .errors import InvalidOption, JobNotRegistered
 from .events import RunCoalesced, RunTrigger
 from .jobs import AnyJob, Call
 from .model import Coalesce
 from .records import record
+from .store.rows import readable
 from .store.runs import Creation, NewRun
 from .term import Term
 
@@ -54,7 +56,7 @@ def check_trigger(
             wanted = "given together with a concurrency_key"
             raise InvalidOption("coalesce", trigger.coalesce, wanted)
     lifetime = None if ttl is None else seconds(ttl, "idempotency_ttl")
-    labels = check_labels(trigger.labels or {}, label_schema)
+    labels = check_labels(trigger.labels, label_schema)
     return NewRun(
         job=call.job,
         input=call.input,
@@ -67,12 +69,14 @@ def check_trigger(
 
 
 def check_labels(
-    labels: Mapping[str, object], schema: type | None, *, complete: bool = True
+    labels: Mapping[str, object] | None, schema: type | None, *, complete: bool = True
 ) -> dict[str, str]:
     """The labels, if they are texts by well-formed keys and fit the schema.
 
     ``complete``: no key that the schema requires may be missing.
     """
+    if labels is None:
+        labels = {}
     if not isinstance(labels, Mapping):
         raise InvalidOption("labels", labels, "a dict of texts")
     checked: dict[str, str] = {}
@@ -80,26 +84,43 @@ def check_labels(
         if not isinstance(key, str) or not LABEL_KEY.fullmatch(key):
             wanted = "1 to 100 letters, digits, '.', '_', '/' or '-', beginning with no sign"
             raise InvalidOption("a label's key", key, wanted)
-        if not isinstance(value, str):
+        if not is_text(value):
             raise InvalidOption(f"label {key!r}", value, "a text")
         checked[key] = value
     if schema is None:
         return checked
     from .matching import Matcher
 
-    known = get_type_hints(schema)
-    for key in checked:
+    known, matcher = get_type_hints(schema), Matcher()
+    for key, value in checked.items():
         if key not in known:
             raise InvalidOption("a label's key", key, f"one of {sorted(known)}")
-    problem = Matcher().mismatch(checked, schema, "labels")
-    if problem is not None and (complete or "is missing" not in problem):
+        problem = matcher.mismatch(value, known[key], f"labels.{key}")
+        if problem is not None:
+            raise InvalidOption("labels", checked, f"as {schema.__name__} has them ({problem})")
+    problem = matcher.mismatch(checked, schema, "labels") if complete else None
+    if problem is not None:
         raise InvalidOption("labels", checked, f"as {schema.__name__} has them ({problem})")
     return checked
 
 
-def create_runs(
-    term: Term, news: Sequence[NewRun], triggers: Sequence[Trigger[object]]
-) -> list[Creation]:
+def check_label_schema(schema: object) -> None:
+    """Raise InvalidOption unless ``schema`` is a TypedDict whose every value is a text."""
+    wanted = "a TypedDict whose values are str, or a Literal of them"
+    if not is_typeddict(schema):
+        raise InvalidOption("labels", schema, wanted)
+    try:
+        hints = get_type_hints(schema)
+    except Exception as error:
+        # A name in it that cannot be resolved: one that is local to a function, say.
+        raise InvalidOption("labels", schema, f"{wanted} ({error})") from error
+    for key, hint in hints.items():
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        if hint is not str and not (choices and all(isinstance(one, str) for one in choices)):
+            raise InvalidOption("labels", schema, f"{wanted} ({key!r} is not)")
+
+
+def create_runs(term: Term, news: Sequence[NewRun]) -> list[Creation]:
     """Store all of them or none, in this order, and stage their events.
 
     Raises ConcurrencyConflict.
@@ -110,23 +131,23 @@ def create_runs(
     else:
         with term.database.transaction():
             creations = [term.store.runs.create(new, now) for new in news]
-    for creation, trigger in zip(creations, triggers, strict=True):
+    for creation, new in zip(creations, news, strict=True):
         if creation.disposition == "created":
-            term.tell(RunTrigger(run_id=creation.run_id, job=trigger.call.job))
+            term.tell(RunTrigger(run_id=creation.run_id, job=new.job))
         elif creation.disposition == "coalesced":
-            assert trigger.coalesce is not None, "only what is asked to be joined is"
+            assert new.coalesce is not None, "only what is asked to be joined is"
             term.tell(
                 RunCoalesced(
                     run_id=creation.run_id,
-                    job=trigger.call.job,
-                    coalesce=trigger.coalesce,
-                    skipped_input=trigger.call.arguments,
-                    skipped_labels=check_labels(trigger.labels or {}, None),
+                    job=new.job,
+                    coalesce=new.coalesce,
+                    skipped_input=readable(new.input),
+                    skipped_labels=json.loads(new.labels),
                 )
             )
     return creations
 
 
 def _check_key(option: str, key: object) -> None:
-    if key is not None and (not isinstance(key, str) or not key):
+    if key is not None and (not is_text(key) or not key):
         raise InvalidOption(option, key, "a text that is not empty")

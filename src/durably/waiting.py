@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from .clock import Bell
+from .codec import is_text
 from .emitter import Emitter
 from .errors import RunNotFound, StorageError, WaitTimeout
 from .events import (
@@ -59,6 +60,8 @@ async def wait_until_terminal(
         elif isinstance(event, LogWrite) and on_log is not None:
             on_log(event)
 
+    if not is_text(run_id):
+        raise RunNotFound(run_id)
     term = await leader.term()
     clock = term.clock
     started = clock.monotonic()

@@ -43,6 +43,8 @@ class Worker:
         self._wake = Bell()
         self._next_tending = 0.0
         self._is_claiming = is_claiming
+        self._stops = 0
+        """How often ``stop`` was called."""
         self._is_lost = False
         self._parked: set[str] = set()
         """Runs that cannot be read here; this term does not claim them again."""
@@ -69,14 +71,16 @@ class Worker:
         self.wake()
 
     async def process_one(self) -> bool:
-        """Execute the oldest run that can be claimed to its end; False where there is none."""
+        """Execute the oldest run that can be claimed to its end; False where there is none, or
+        where ``stop`` came before that end."""
+        stops = self._stops
         self._tend()
         await self._term.database.flush()
-        execution = self._claim_one()
+        execution = self._claim_one() if stops == self._stops else None
         if execution is None or execution.task is None:
             return False
         await asyncio.wait([execution.task])
-        return True
+        return stops == self._stops
 
     async def stop(self, *, is_leaving: bool = False) -> None:
         """Claim nothing more, let the steps under way finish, and give the runs back.
@@ -86,6 +90,7 @@ class Worker:
         room in a full storage either.
         """
         self._is_claiming = False
+        self._stops += 1
         for execution in self.executions.values():
             execution.suspend()
         await self._until_ended(self._term.options.stop_timeout)
@@ -120,11 +125,13 @@ class Worker:
         moment, commits = self._term.clock.monotonic(), self._term.database.commits
         try:
             if moment < self._next_tending and self._claim():
-                due: float | None = self._next_tending - moment
+                dues: list[float | None] = [self._next_tending - moment]
             else:
                 self._next_tending = moment + TENDING_PAUSE
-                due = self._tend()
+                dues = self._tend()
                 self._claim()
+                if not self.executions:
+                    dues.append(self._housekeeping.tend_ended_runs())
             if self._term.database.commits != commits:
                 await self._term.database.flush()
         except StorageFull:
@@ -135,12 +142,13 @@ class Worker:
             logging.getLogger("durably").exception("The worker could not look for work.")
             self._term.events.emit_now(WorkerError(message=repr(error)))
             return ERROR_PAUSE
-        pauses = (due, self._recovery.next_look(), self._term.poll_interval)
+        pauses = (*dues, self._recovery.next_look(), self._term.poll_interval)
         return min((pause for pause in pauses if pause is not None), default=None)
 
-    def _tend(self) -> float | None:
+    def _tend(self) -> list[float | None]:
+        """Look after what others have left, and what time has settled; when to look again."""
         self._recovery.recover()
-        return self._housekeeping.tend(is_idle=not self.executions)
+        return [self._housekeeping.tend_waits()]
 
     def _visibility_changed(self, signal: VisibilitySignal) -> None:
         if signal in ("visible", "resume"):

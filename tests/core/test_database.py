@@ -391,8 +391,8 @@ async def test_checkpoint_is_one_durable_commit(tab: Tab) -> None:
 # Query plans
 
 
-SHORT_INDEXES = {"runs_pending", "runs_running", "waits_due"}
-"""They hold nothing but what is asked for, so going through one from its start is the plan."""
+SHORT_INDEXES = {"waits_due"}
+"""It holds nothing but what is asked for, so going through it from its start is the plan."""
 
 
 async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> None:
@@ -454,7 +454,7 @@ async def test_claim_finds_the_oldest_pending_run_without_sorting(opened: OpenSt
     connection.set_trace_callback(None)
     (plan,) = plans_of(connection, statements).values()
 
-    assert "SCAN candidate USING INDEX runs_pending" in plan
+    assert "SEARCH candidate USING INDEX runs_by_status (status=?)" in plan
     assert "busy USING COVERING INDEX runs_keys" in plan
     assert "TEMP B-TREE" not in plan
 

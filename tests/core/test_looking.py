@@ -12,6 +12,7 @@ from durably import (
     RunNotFound,
     RunStatus,
     Step,
+    WaitIsOver,
     job,
 )
 from durably.testing import settle
@@ -206,3 +207,43 @@ async def test_run_cannot_be_cancelled_twice(tab: Tab) -> None:
 
         with pytest.raises(RunConflict, match="already cancelled"):
             await durably.cancel(handle.id)
+
+
+async def test_failed_run_cannot_be_cancelled(tab: Tab) -> None:
+    async with tab.durably(fail) as durably:
+        handle = await durably.trigger(fail())
+        with pytest.raises(RunFailed):
+            await handle.result()
+
+        with pytest.raises(RunConflict, match="already failed"):
+            await durably.cancel(handle.id)
+
+
+async def test_cancelled_waiting_run_never_goes_on(tab: Tab, bodies: Bodies) -> None:
+    @job
+    async def ask(step: Step) -> None:
+        await step.wait_for(await step.prepare_wait("answer", timeout=60))
+        bodies("answered")
+
+    async with tab.durably(ask) as durably:
+        handle = await durably.trigger(ask())
+        await settle()
+        (wait,) = await durably.get_waits(handle.id)
+        await durably.cancel(handle.id)
+        with pytest.raises(WaitIsOver, match="its run has ended"):
+            await durably.signal(wait.id)
+        await tab.clock.advance(120)
+
+        assert (await durably.get_run(handle.id)).status is RunStatus.CANCELLED
+        assert bodies.ran == []
+
+
+async def test_cancel_is_told_once_it_is_durable(tab: Tab) -> None:
+    async with tab.durably(add, autostart=False) as durably:
+        handle = await durably.trigger(add(1))
+        writes: list[int] = []
+        before = tab.disk.writes
+        durably.on("run:cancel", lambda event: writes.append(tab.disk.writes))
+        await durably.cancel(handle.id)
+
+        assert writes == [before + 1]

@@ -45,8 +45,9 @@ class Leases:
                 started_at = coalesce(started_at, :now)
             where sequence = (
                 select sequence
-                from runs as candidate indexed by runs_pending
+                from runs as candidate indexed by runs_by_status
                 where status = 'pending'
+                  and status <> 'completed'
                   and job in (select value from json_each(:jobs))
                   and id not in (select value from json_each(:left_out))
                   and (concurrency_key is null or not exists (
@@ -77,7 +78,13 @@ class Leases:
     def pending_jobs(self) -> list[str]:
         """The names of all jobs that have a pending run."""
         rows = self._database.read(
-            "select distinct job from runs indexed by runs_pending where status = 'pending'", {}
+            """
+            select distinct job
+            from runs indexed by runs_by_status
+            where status = 'pending'
+              and status <> 'completed'
+            """,
+            {},
         )
         return [row["job"] for row in rows]
 
@@ -88,6 +95,7 @@ class Leases:
             select id, job, lease_owner, lease_generation, heartbeat_at, interruptions
             from runs
             where status = 'running'
+              and status <> 'completed'
             order by sequence
             """,
             {},

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 
+from ..codec import is_text
 from ..database import Database, Parameters
 from ..errors import ConcurrencyConflict
 from ..model import Coalesce, Disposition, Run, RunStatus
@@ -63,6 +64,8 @@ class Runs:
             return Creation("created", run.id, run)
 
     def get(self, run_id: str) -> Run | None:
+        if not is_text(run_id):
+            return None
         rows = self._database.read("select * from runs where id = :id", {"id": run_id})
         return run_from(rows[0]) if rows else None
 
@@ -73,19 +76,23 @@ class Runs:
     def find(
         self,
         *,
-        statuses: Collection[RunStatus],
+        statuses: Collection[RunStatus] | None,
         jobs: Collection[str] | None,
         labels: Mapping[str, str],
         before: int | None,
         limit: int,
         offset: int,
     ) -> list[Run]:
-        """Newest first. No statuses and no jobs (None) mean any; labels have to fit all of them."""
+        """Newest first. None for statuses or jobs means any; labels have to fit all of them."""
         clauses = ["true"]
         parameters: dict[str, object] = {"limit": limit, "offset": offset, "before": before}
-        if statuses:
-            clauses.append("status in (select value from json_each(:statuses))")
-            parameters["statuses"] = json.dumps([status.value for status in statuses])
+        if statuses is not None:
+            # Not as one JSON value, as the jobs are: the planner sees how few they are.
+            names = {f"status_{number}": status.value for number, status in enumerate(statuses)}
+            clauses.append(f"status in ({', '.join(f':{name}' for name in names)})")
+            parameters |= names
+            if RunStatus.COMPLETED not in statuses:
+                clauses.append("status <> 'completed'")
         if jobs is not None:
             clauses.append("job in (select value from json_each(:jobs))")
             parameters["jobs"] = json.dumps(list(jobs))
@@ -180,7 +187,11 @@ class Runs:
         )
 
     def _with_key(self, job: str, concurrency_key: str, status: RunStatus) -> Run | None:
-        """The oldest run of this status under the key."""
+        """The newest run of this status under the key.
+
+        There may be two: one that has not begun, and an older one that was interrupted. Who joins
+        the one that has not begun misses nothing of it.
+        """
         rows = self._database.read(
             """
             select *
@@ -189,7 +200,7 @@ class Runs:
               and concurrency_key = :concurrency_key
               and status = :status
               and status in ('pending', 'running', 'waiting')
-            order by sequence
+            order by sequence desc
             limit 1
             """,
             {"job": job, "concurrency_key": concurrency_key, "status": status.value},
