@@ -228,6 +228,7 @@ class Cell:
         await self.first.held.entered.wait()
         await settle()
         self._tasks = tasks_of_runs()
+        assert self._tasks, "the run has tasks, or nothing would be known of their end"
 
     async def assert_stopped(
         self, durably: Durably, status: RunStatus, *, held_is_stored: bool = False
@@ -296,6 +297,9 @@ async def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> AsyncIterator
 
 # The columns: what stops the run
 
+QUICK = {"heartbeat_interval": 1, "stale_threshold": 3}
+"""Of the fake clock, each second costs hundreds of turns of the event loop."""
+
 
 async def suspend(cell: Cell) -> None:
     """The Durably is left, and the step under way finishes in time."""
@@ -340,11 +344,11 @@ async def cancel(cell: Cell) -> None:
 async def cancel_by_another_process(cell: Cell) -> None:
     """This process learns of it when it would renew its lease."""
     here, there = cell.processes
-    async with here.durably(cell.job) as durably:
+    async with here.durably(cell.job, **QUICK) as durably:
         await cell.start(durably)
         async with there.durably() as other:
             await other.cancel(cell.run_id)
-        await here.clock.advance(6)
+        await here.clock.advance(2)
         await cell.first.let_the_others_go()
 
         await cell.assert_stopped(durably, RunStatus.CANCELLED)
@@ -354,10 +358,13 @@ async def cancel_by_another_process(cell: Cell) -> None:
 async def lease_lost_and_told_by_the_heartbeat(cell: Cell) -> None:
     """Another process has claimed the run while this one stood still."""
     here, there = cell.processes
-    async with here.durably(cell.job) as durably, there.durably(cell.job) as other:
+    async with (
+        here.durably(cell.job, **QUICK) as durably,
+        there.durably(cell.job, **QUICK) as other,
+    ):
         await cell.start(durably)
         here.visibility.hide()  # Its heartbeats pause, as if it stood still.
-        await here.clock.advance(40)
+        await here.clock.advance(6)
         await cell.next.held.entered.wait()
         here.visibility.show()
         await cell.first.let_the_others_go()
@@ -369,10 +376,13 @@ async def lease_lost_and_told_by_the_heartbeat(cell: Cell) -> None:
 async def lease_lost_and_told_by_the_checkpoint(cell: Cell) -> None:
     """The step under way finishes, and its checkpoint is refused."""
     here, there = cell.processes
-    async with here.durably(cell.job) as durably, there.durably(cell.job) as other:
+    async with (
+        here.durably(cell.job, **QUICK) as durably,
+        there.durably(cell.job, **QUICK) as other,
+    ):
         await cell.start(durably)
         here.visibility.hide()
-        await here.clock.advance(40)
+        await here.clock.advance(6)
         await cell.next.held.entered.wait()
         cell.first.held.open()  # Before the other tasks go on: until then, nobody here can know.
         await cell.first.let_the_others_go()
