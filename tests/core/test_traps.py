@@ -201,6 +201,27 @@ async def test_step_that_computes_past_the_threshold_is_kept_and_called_once(
     assert (run.lease_generation, run.interruptions) == (1, 0)
 
 
+async def test_step_of_a_program_that_is_hidden_is_kept_and_called_once(
+    alone: Tab | Process, gate: Gate, bodies: Bodies
+) -> None:
+    @job
+    async def two_steps(step: Step) -> str:
+        await step.run("hidden", gate)
+        return await step.run("after", bodies, "after")
+
+    async with alone.durably(two_steps) as durably:
+        handle = await durably.trigger(two_steps())
+        await gate.entered.wait()
+        alone.visibility.hide()  # No heartbeats; but it goes on looking for abandoned runs.
+        await alone.clock.advance(60)
+        gate.open()
+        result = await handle.result()
+        run = await durably.get_run(handle.id)
+
+    assert result == "after is done"
+    assert (gate.visits, run.lease_generation, run.interruptions) == (1, 1, 0)
+
+
 # A clock that is set makes thieves, and disorder
 
 
@@ -368,15 +389,27 @@ async def test_error_of_the_run_names_the_step_that_propagated(
     assert caught.value.error.step == "second"
 
 
-async def test_error_after_a_caught_step_failure_names_no_step(tab: Tab) -> None:
-    @job
-    async def fail_otherwise(step: Step) -> None:
-        with contextlib.suppress(StepFailed):
-            await step.run("first", break_down)
-        raise RuntimeError("something else")
+async def raise_after_catching(step: Step) -> None:
+    with contextlib.suppress(StepFailed):
+        await step.run("first", break_down)
+    raise RuntimeError("something else")
 
-    async with tab.durably(fail_otherwise) as durably:
-        handle = await durably.trigger(fail_otherwise())
+
+async def raise_from_nothing(step: Step) -> None:
+    try:
+        await step.run("first", break_down)
+    except StepFailed:
+        raise RuntimeError("something else") from None
+
+
+@pytest.mark.parametrize("function", [raise_after_catching, raise_from_nothing])
+async def test_error_after_a_caught_step_failure_names_no_step(
+    tab: Tab, function: Callable[[Step], Awaitable[None]]
+) -> None:
+    failing = job(function)
+
+    async with tab.durably(failing) as durably:
+        handle = await durably.trigger(failing())
         with pytest.raises(RunFailed, match="something else") as caught:
             await handle.result()
 
