@@ -74,6 +74,8 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._in_transaction = False
         self._is_committing = False
+        self._commits_again = False
+        """True where a flush was started while a commit was under way."""
         self._waiters: list[asyncio.Future[None]] = []
         self._promised = 0
         """The last commit that somebody waits or has waited for."""
@@ -202,6 +204,7 @@ class Database:
     def start_flush(self) -> None:
         """Begin to make durable what was written, and do not wait for it."""
         self._promised = self.commits
+        self._commits_again = self._is_committing
         if self._connection is not None and not self._is_committing and not self.has_failed:
             self._commit("relaxed")
 
@@ -328,6 +331,8 @@ class Database:
             try:
                 if error is None:
                     self._landed(aboard, durability)
+                    if self._commits_again and self._durable["relaxed"] < self._promised:
+                        self.start_flush()
                 else:
                     self._fail(error)
             finally:

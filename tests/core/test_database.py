@@ -204,6 +204,17 @@ async def test_flush_covers_what_was_written_while_another_was_under_way(opened:
     assert late.id.encode() in opened.disk.image
 
 
+async def test_flush_that_is_started_while_another_is_under_way_is_not_forgotten(
+    opened: OpenStore,
+) -> None:
+    opened.database.start_flush()
+    run = opened.trigger()
+    opened.database.start_flush()
+    await settle()
+
+    assert run.id.encode() in opened.disk.image
+
+
 async def test_strict_flush_is_not_satisfied_by_a_relaxed_commit(
     opened: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
