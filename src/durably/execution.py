@@ -152,7 +152,7 @@ class Execution:
             self.signal = RunSuspended()
         if not self._awaited:
             term.store.leases.release(self.lease, now)
-        elif term.store.leases.suspend(self.lease, self._awaited) is not None:
+        elif term.store.leases.suspend(self.lease, self._awaited, now) is not None:
             term.tell(
                 RunWaiting(run_id=self.run_id, job=self.claim.job, wait_ids=tuple(self._awaited))
             )

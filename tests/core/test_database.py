@@ -351,7 +351,7 @@ async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> No
     store.steps.last_attempts(run.id)
     store.waits.prepare(lease, "w", "wait", metadata="null", deadline_at=9, now=1)
     store.waits.named(run.id, "wait")
-    store.leases.suspend(lease, ["w"])
+    store.leases.suspend(lease, ["w"], 1)
     store.waits.expire(5, 5)
     store.waits.next_deadline()
     store.waits.signal("w", "s", "1", 2)

@@ -273,6 +273,8 @@ async def test_step_that_is_not_awaited_ends_with_its_run(tab: Tab, gate: Gate) 
 
         assert result == "done"
         assert await durably.get_steps(handle.id) == []
+        (attempt,) = await durably.get_attempts(handle.id)
+        assert attempt.outcome == "interrupted"
 
 
 async def test_step_that_is_not_awaited_and_swallows_its_end_is_not_stored(
