@@ -14,10 +14,13 @@ class Logs:
     def add(
         self, run_id: str, level: str, message: str, data: str, step: str | None, now: int
     ) -> None:
+        """Store a line, unless the run is gone: code may go on that was told to stop long ago."""
         self._database.write(
             """
             insert into logs (run_id, at, level, message, data, step)
-            values (:run_id, :now, :level, :message, :data, :step)
+            select id, :now, :level, :message, :data, :step
+            from runs
+            where id = :run_id
             """,
             {
                 "run_id": run_id,

@@ -1,0 +1,14 @@
+"""What the store keeps to, where no lease is needed for it."""
+
+from __future__ import annotations
+
+from tests.core.kit import OpenStore
+
+
+async def test_log_line_of_a_run_that_is_gone_is_not_kept(opened: OpenStore) -> None:
+    run = opened.trigger()
+    opened.store.runs.cancel(run.id, 1, keeps_outputs=True)
+    opened.store.retention.delete(opened.row(run.id))
+    opened.store.logs.add(run.id, "info", "late", "null", None, 2)
+
+    assert opened.store.logs.of_run(run.id, 0, 10) == []
