@@ -94,7 +94,8 @@ create table attempts (
 ) strict, without rowid;
 
 create table waits (
-  id text primary key,
+  sequence integer primary key,
+  id text not null unique,
   run_id text not null,
   name text not null,
   metadata text not null,
@@ -109,7 +110,7 @@ create table waits (
   check ((outcome is null) = (settled_at is null)),
   check ((outcome is 'signal') = (signal_id is not null)),
   check ((outcome is 'signal') = (payload is not null))
-) strict, without rowid;
+) strict;
 
 create index waits_due on waits (deadline_at) where outcome is null and deadline_at is not null;
 

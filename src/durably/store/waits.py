@@ -31,7 +31,7 @@ class Waits:
     def of_run(self, run_id: str) -> list[Wait]:
         """The waits of a run, in the order in which they were prepared."""
         rows = self._database.read(
-            "select * from waits where run_id = :run_id order by created_at, name",
+            "select * from waits where run_id = :run_id order by sequence",
             {"run_id": run_id},
         )
         return [wait_from(row) for row in rows]
