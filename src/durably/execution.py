@@ -183,7 +183,7 @@ class Execution:
             term.store.leases.release(self.lease, now)
             return
         run_id, job = self.run_id, self.claim.job
-        status = term.store.leases.suspend(self.lease, self._awaited)
+        status = term.store.leases.suspend(self.lease, self._awaited, now)
         if status is RunStatus.WAITING:
             term.tell(RunWaiting(run_id=run_id, job=job, wait_ids=tuple(self._awaited)))
         elif status is RunStatus.PENDING:

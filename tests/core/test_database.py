@@ -280,6 +280,17 @@ async def test_flush_covers_what_was_written_while_another_was_under_way(opened:
     assert late.id.encode() in opened.disk.image
 
 
+async def test_flush_that_is_started_while_another_is_under_way_is_not_forgotten(
+    opened: OpenStore,
+) -> None:
+    opened.database.start_flush()
+    run = opened.trigger()
+    opened.database.start_flush()
+    await settle()
+
+    assert run.id.encode() in opened.disk.image
+
+
 async def test_strict_flush_is_not_satisfied_by_a_relaxed_commit(
     opened: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,7 +427,7 @@ async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> No
     store.steps.last_attempts(run.id)
     store.waits.prepare(lease, "w", "wait", metadata="null", deadline_at=9, now=1)
     store.waits.named(run.id, "wait")
-    store.leases.suspend(lease, ["w"])
+    store.leases.suspend(lease, ["w"], 1)
     store.waits.expire(5, 5)
     store.waits.next_deadline()
     store.waits.signal("w", "s", "1", 2)

@@ -30,7 +30,7 @@ WRITES: dict[str, Callable[[Store, Lease], bool]] = {
     "renew": lambda store, lease: store.leases.renew(lease, 99),
     "release": lambda store, lease: store.leases.release(lease, 1),
     "requeue": lambda store, lease: store.leases.requeue(lease, 20, "unknown", 1),
-    "suspend": lambda store, lease: store.leases.suspend(lease, ["no wait"]) is not None,
+    "suspend": lambda store, lease: store.leases.suspend(lease, ["no wait"], 1) is not None,
 }
 
 
@@ -159,6 +159,30 @@ async def test_release_is_not_counted_and_requeue_is(opened: OpenStore) -> None:
     opened.store.leases.requeue(opened.claim().lease, 20, "unknown", 1)
 
     assert (after_release, opened.row(run.id).interruptions) == (0, 1)
+
+
+GOODBYES: dict[str, Callable[[OpenStore, Lease], object]] = {
+    "complete": lambda opened, lease: WRITES["complete"](opened.store, lease),
+    "fail": lambda opened, lease: WRITES["fail"](opened.store, lease),
+    "release": lambda opened, lease: WRITES["release"](opened.store, lease),
+    "requeue": lambda opened, lease: WRITES["requeue"](opened.store, lease),
+    "suspend": lambda opened, lease: opened.store.leases.suspend(lease, ["wait"], 1),
+    "cancel": lambda opened, lease: opened.store.runs.cancel(lease.run_id, 1, keeps_outputs=True),
+}
+
+
+@pytest.mark.parametrize("goodbye", GOODBYES.values(), ids=GOODBYES)
+async def test_no_try_is_under_way_once_the_run_has_no_owner(
+    opened: OpenStore, goodbye: Callable[[OpenStore, Lease], object]
+) -> None:
+    run = opened.trigger()
+    lease = opened.claim().lease
+    opened.store.steps.save_attempt(lease, "cut", 1, started_at=0, metadata=None)
+    opened.store.waits.prepare(lease, "wait", "wait", metadata="null", deadline_at=None, now=0)
+    goodbye(opened, lease)
+
+    (attempt,) = opened.store.steps.attempts(run.id)
+    assert (attempt.outcome, attempt.ended_at) == ("interrupted", 1)
 
 
 # Heartbeats

@@ -173,7 +173,7 @@ class Leases:
                 interrupt_attempts(self._database, lease.run_id, reason, now)
         return changed == 1
 
-    def suspend(self, lease: Lease, waits: Collection[str]) -> RunStatus | None:
+    def suspend(self, lease: Lease, waits: Collection[str], now: int) -> RunStatus | None:
         """Let a run wait for these waits: ``waiting``, without an owner, until one of them is
         settled; pending at once where one already is. None where the lease was lost.
         """
@@ -203,6 +203,7 @@ class Leases:
             )
             if not rows:
                 return None
+            interrupt_attempts(self._database, lease.run_id, "lease-lost", now)
             self._database.write(
                 """
                 update waits
