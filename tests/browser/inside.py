@@ -33,7 +33,7 @@ PACKAGES = ("micropip", "msgspec", "pydantic", "pytest", "pytest-asyncio")
 NOT_FOR_PYODIDE = ("-m", "not cpython_only")
 # They drive a browser from outside.
 HOST_FOLDERS = {"browser", "e2e", "__pycache__"}
-TIMEOUT_S = 240.0
+TIMEOUT_S = 600.0
 MOST_PROBLEMS = 30
 
 # The rest of the host's settings is about plugins that are not there.

@@ -17,7 +17,7 @@ from tests.browser.inside import (
 )
 
 # Longer than the harness waits for the tests inside, which then says how far they got.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(660)
 
 ENGINE_TESTS = ("tests/core", "tests/contracts", "tests/crash")
 

@@ -9,7 +9,7 @@ from scripts.static_server import ROOT
 from tests.browser.inside import INNER_SUMMARIES, collect_on_host, run_inside
 
 # Longer than the harness waits for the tests inside, which then says how far they got.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(660)
 
 PORT_TESTS = ("tests/in_browser",)
 
