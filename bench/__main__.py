@@ -6,6 +6,7 @@ taken in one page, interleaved, so that a noisy machine disturbs both alike.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from bench import cpython
 from tests.e2e.chromium import Chromium
 from tests.server import EffectServer
 
@@ -22,6 +24,9 @@ ROOT = BENCH.parent
 TIMEOUT_MS = 300_000
 LOADS = 7
 PROGRAMS = "/bench/programs"
+
+Row = tuple[str, str, str]
+"""What was measured, the figure, and the aim."""
 
 
 def main() -> None:
@@ -37,9 +42,13 @@ def main() -> None:
             say("Measuring start and replay ...")
             start = run(chromium, server, "startup", loads=LOADS, steps=20)
             replay = run(chromium, server, "startup", loads=LOADS, steps=1000)
+            say("Measuring runs ...")
+            in_page = run(chromium, server, "engine", loads=1)[0]
         finally:
             chromium.close()
-    print_table(checkpoints[0], start, replay)
+    say("Measuring on CPython, with a million finished steps (a minute or two) ...")
+    rates = asyncio.run(cpython.measure())
+    print_table(page_rows(checkpoints[0], start, replay) + rate_rows(rates, in_page))
 
 
 def run(
@@ -68,12 +77,12 @@ def run(
     return results[1:] if loads > 1 else results
 
 
-def print_table(
+def page_rows(
     checkpoints: dict[str, Any], start: list[dict[str, Any]], replay: list[dict[str, Any]]
-) -> None:
+) -> list[Row]:
     median, mean = checkpoints["median"], checkpoints["mean"]
     (wheel,) = (ROOT / "build" / "site" / "wheels").glob("durably-*.whl")
-    rows = [
+    return [
         ("bare IndexedDB transaction, one record of 4 KiB", f"{median['bare']:.2f} ms", ""),
         ("checkpoint, 100 steps in the database", f"{median['small']:.2f} ms", ""),
         ("checkpoint, 10,000 steps in the database", f"{median['large']:.2f} ms", ""),
@@ -89,6 +98,21 @@ def print_table(
         ("Pyodide ready to first resumed step", of(start, "ready to resumed step"), "< 200 ms"),
         ("wheel", f"{wheel.stat().st_size / 1024:.0f} KiB", "< 100 KiB"),
     ]
+
+
+def rate_rows(rates: dict[str, float], in_page: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = []
+    for kind, aim in (("checkpoints", ">= 5,000"), ("runs", ">= 2,000")):
+        empty, full = rates[f"{kind}, empty"], rates[f"{kind}, full"]
+        rows += [
+            (f"CPython: {kind} a second", f"{empty:,.0f}", aim),
+            (f"CPython: {kind}, 1,000,000 finished steps / none", f"{empty / full:.2f}", "<= 1.3"),
+            (f"in a page: {kind} a second", f"{in_page[kind]:,.0f}", ""),
+        ]
+    return rows
+
+
+def print_table(rows: list[Row]) -> None:
     width = max(len(name) for name, _, _ in rows)
     print(f"{'':{width}}  {'median':>10}  aim")
     for name, figure, aim in rows:

@@ -109,11 +109,18 @@ class Execution:
         while isinstance(self.signal, RunSuspended) and self._steps_under_way:
             await self._steps_ended.wait()
 
-    def _raised(self) -> StopSignal:
-        """The stop signal, which is about to be raised in the current task."""
+    def _raised(self) -> BaseException:
+        """The stop signal, which is about to be raised in the current task.
+
+        In a branch of a suspended run it is a cancellation, since the run's own task is cancelled
+        too. A TaskGroup that has errors as well as a cancellation cancels once more, from Python
+        3.13 on, and that would cut the `finally` blocks around it.
+        """
         assert self.signal is not None
         task = asyncio.current_task()
         if task is not None and task is not self.task:
+            if isinstance(self.signal, RunSuspended):
+                return asyncio.CancelledError("the run is suspended")
             # User code may never await it; that it was stopped is no failure to report.
             task.add_done_callback(_see_signal)
         return self.signal
@@ -150,7 +157,7 @@ class Execution:
             unsubscribe()
         self.check()
 
-    def parked(self, error: UnreadableValue) -> StopSignal:
+    def parked(self, error: UnreadableValue) -> BaseException:
         """What is stored for this run cannot be read here: leave it to a program that can.
 
         A page that has not loaded the module of a class yet must not fail the runs that use it.
@@ -189,7 +196,7 @@ class Execution:
         elif status is RunStatus.PENDING:
             term.tell(RunRequeued(run_id=run_id, job=job, reason="its wait is over already"))
 
-    def refused(self) -> StopSignal:
+    def refused(self) -> BaseException:
         """The store refused a write under this lease: stop, and return the reason."""
         run = self.term.store.runs.get(self.run_id)
         cancelled = run is not None and run.status is RunStatus.CANCELLED

@@ -492,7 +492,7 @@ export class Mirror {
 
   /** @param {boolean} mayCreate */
   async #takeOver(mayCreate) {
-    await null; // Off Python's stack, as in `commit`.
+    await null; // Off Python's stack, as in `#write`.
     try {
       this.#db = mayCreate ? await this.#open(true) : await this.#reopen();
       await this.#openEpoch(this.#db);
@@ -514,12 +514,7 @@ export class Mirror {
    */
   commit(isStrict) {
     if (!this.#file?.isDirty && !isStrict && !this.#appending) return false;
-    // In a turn of its own: Python calls from a stack of its own (JavaScript Promise Integration), and
-    // Chromium 156 crashes where a garbage collection that IndexedDB starts finds itself on it.
-    void Promise.resolve()
-      .then(() => this.#commit(isStrict))
-      .catch((error) => `lost: ${String(error)}`)
-      .then(this.#landed);
+    void this.#commit(isStrict).catch((error) => `lost: ${String(error)}`).then(this.#landed);
     return true;
   }
 
@@ -594,6 +589,9 @@ export class Mirror {
    * @returns {Promise<string>}
    */
   async #write(record, isStrict) {
+    // Python calls from a stack of its own (JavaScript Promise Integration), and Chromium 156 crashes
+    // where a garbage collection that IndexedDB starts finds itself on it. Nobody else is on this one.
+    await null;
     /** @type {Position} */
     const key = [this.#epoch, this.#seq + 1];
     /** @type {unknown} */
