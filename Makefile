@@ -28,7 +28,7 @@ check: $(venv) $(node)
 	@$(python) -m ruff check --quiet .
 	@$(python) -m mypy --no-error-summary
 	@node_modules/.bin/tsc --noEmit
-	@$(python) -m pytest -q $(fast_rings)
+	@$(python) -m pytest -q --numprocesses=auto --dist=worksteal $(fast_rings)
 
 test: check browser-tests
 

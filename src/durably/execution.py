@@ -51,7 +51,9 @@ class Execution:
         self._is_over = False
         self._call_sites: dict[str, str] = {}
         self._wait_sites: dict[str, str] = {}
-        self._stored = term.store.steps.stored(self.run_id)
+        # A run that is claimed for the first time has nothing behind it.
+        is_first = claim.lease.generation == 1
+        self._stored = {} if is_first else term.store.steps.stored(self.run_id)
         self._checkpoints = len(self._stored)
         self._awaited: list[str] = []
         """The ids of the open waits that the job function waits for."""

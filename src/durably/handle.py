@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from .errors import RunNotFound
@@ -22,18 +23,19 @@ class RunHandle(Generic[R_co]):
 
     def __init__(self, durably: Durably, creation: Creation) -> None:
         self._durably = durably
-        self._run = creation.run
+        self._creation = creation
         self.id: str = creation.run_id
         self.disposition: Disposition = creation.disposition
         """``created``; or ``idempotent`` or ``coalesced`` where a key led to another run."""
 
-    @property
+    @cached_property
     def run(self) -> Run:
         """The run as it was when ``trigger`` returned; where it was joined, with its own input and
         labels. Raises RunNotFound where the run that had the idempotency key was purged."""
-        if self._run is None:
+        run = self._creation.run
+        if run is None:
             raise RunNotFound(self.id)
-        return self._run
+        return run
 
     async def result(
         self,

@@ -6,6 +6,7 @@ Nothing here waits for time to pass: a test waits for a condition, or moves the 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,11 @@ from durably.testing import (
 MOST_TURNS = 5_000
 """Turns of the event loop after which a condition is taken never to come true."""
 MOST_CANCELS = 50
+
+
+def shown(value: object) -> str:
+    """A value as the id of a test: the same in every process, so without addresses."""
+    return re.sub(r" at 0x[0-9a-f]+", "", ascii(value))
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, String
 
 from durably import InvalidArguments, RunFailed, Step, job
 from durably.matching import Matcher
-from tests.core.kit import Tab
+from tests.core.kit import Tab, shown
 
 mismatch = Matcher().mismatch
 
@@ -163,14 +163,14 @@ MISMATCHES: list[tuple[object, object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "annotation"), FITS, ids=ascii)
+@pytest.mark.parametrize(("value", "annotation"), FITS, ids=shown)
 def test_a_value_that_keeps_the_constraints_or_cannot_be_judged_is_accepted(
     value: object, annotation: object
 ) -> None:
     assert mismatch(value, annotation) is None
 
 
-@pytest.mark.parametrize(("value", "annotation", "problem"), MISMATCHES, ids=ascii)
+@pytest.mark.parametrize(("value", "annotation", "problem"), MISMATCHES, ids=shown)
 def test_a_mismatch_says_where_and_what(value: object, annotation: object, problem: str) -> None:
     found = mismatch(value, annotation)
 

@@ -28,6 +28,7 @@ from typing import (  # noqa: UP035 - the old spellings are tested too
 import pytest
 
 from durably.matching import Matcher
+from tests.core.kit import shown
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]
@@ -180,14 +181,14 @@ MISMATCHES: list[tuple[object, object, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "annotation"), FITS, ids=ascii)
+@pytest.mark.parametrize(("value", "annotation"), FITS, ids=shown)
 def test_a_value_that_fits_or_cannot_be_judged_is_accepted(
     value: object, annotation: object
 ) -> None:
     assert mismatch(value, annotation) is None
 
 
-@pytest.mark.parametrize(("value", "annotation", "problem"), MISMATCHES, ids=ascii)
+@pytest.mark.parametrize(("value", "annotation", "problem"), MISMATCHES, ids=shown)
 def test_a_mismatch_says_where_and_what(value: object, annotation: object, problem: str) -> None:
     found = mismatch(value, annotation)
 
@@ -273,7 +274,7 @@ DATACLASSES: list[tuple[object, object, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "annotation", "problem"), DATACLASSES, ids=ascii)
+@pytest.mark.parametrize(("value", "annotation", "problem"), DATACLASSES, ids=shown)
 def test_fields_are_looked_into(value: object, annotation: object, problem: str | None) -> None:
     found = mismatch(value, annotation)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Collection, Mapping
 
 from ..codec import is_text
@@ -34,8 +35,13 @@ class Creation:
 
     disposition: Disposition
     run_id: str
-    run: Run | None
+    row: sqlite3.Row | None
     """None where the run behind the idempotency key was purged."""
+
+    @property
+    def run(self) -> Run | None:
+        """Read from the row when it is asked for, which most programs never do."""
+        return None if self.row is None else run_from(self.row)
 
 
 class Runs:
@@ -49,25 +55,23 @@ class Runs:
         ConcurrencyConflict where the concurrency key has a pending run that is not to be joined.
         """
         if new.idempotency_key is None and new.concurrency_key is None and new.labels == "{}":
-            run = self._insert(new, now)
-            return Creation("created", run.id, run)
+            row = self._insert(new, now)
+            return Creation("created", row["id"], row)
         with self._database.transaction():
             known = self._known_by_key(new, now)
             if known is not None:
-                return Creation("idempotent", known, self.get(known))
+                return Creation("idempotent", known, self._row(known))
             joined = self._to_join(new)
             if joined is not None:
-                return Creation("coalesced", joined.id, joined)
-            run = self._insert(new, now)
-            self._keep_key(new, run)
-            self._index_labels(run)
-            return Creation("created", run.id, run)
+                return Creation("coalesced", joined["id"], joined)
+            row = self._insert(new, now)
+            self._keep_key(new, row["id"])
+            self._index_labels(json.loads(new.labels), row["sequence"])
+            return Creation("created", row["id"], row)
 
     def get(self, run_id: str) -> Run | None:
-        if not is_text(run_id):
-            return None
-        rows = self._database.read("select * from runs where id = :id", {"id": run_id})
-        return run_from(rows[0]) if rows else None
+        row = self._row(run_id) if is_text(run_id) else None
+        return None if row is None else run_from(row)
 
     def status(self, run_id: str) -> RunStatus | None:
         rows = self._database.read("select status from runs where id = :id", {"id": run_id})
@@ -135,7 +139,11 @@ class Runs:
                 clear_up(self._database, run_id, now, keeps_outputs=keeps_outputs)
         return changed == 1
 
-    def _insert(self, new: NewRun, now: int) -> Run:
+    def _row(self, run_id: str) -> sqlite3.Row | None:
+        rows = self._database.read("select * from runs where id = :id", {"id": run_id})
+        return rows[0] if rows else None
+
+    def _insert(self, new: NewRun, now: int) -> sqlite3.Row:
         (row,) = self._database.write_returning(
             """
             insert into runs
@@ -154,7 +162,7 @@ class Runs:
                 "now": now,
             },
         )
-        return run_from(row)
+        return row
 
     def _known_by_key(self, new: NewRun, now: int) -> str | None:
         """The id of the run that has the idempotency key, or had it before it was purged."""
@@ -172,13 +180,13 @@ class Runs:
         )
         return rows[0]["run_id"] if rows else None
 
-    def _to_join(self, new: NewRun) -> Run | None:
+    def _to_join(self, new: NewRun) -> sqlite3.Row | None:
         if new.concurrency_key is None:
             return None
         pending = self._with_key(new.job, new.concurrency_key, RunStatus.PENDING)
         if pending is not None:
             if new.coalesce is None:
-                raise ConcurrencyConflict(new.job, new.concurrency_key, pending.id)
+                raise ConcurrencyConflict(new.job, new.concurrency_key, pending["id"])
             return pending
         if new.coalesce != "active":
             return None
@@ -186,7 +194,7 @@ class Runs:
             new.job, new.concurrency_key, RunStatus.WAITING
         )
 
-    def _with_key(self, job: str, concurrency_key: str, status: RunStatus) -> Run | None:
+    def _with_key(self, job: str, key: str, status: RunStatus) -> sqlite3.Row | None:
         """The newest run of this status under the key.
 
         There may be two: one that has not begun, and an older one that was interrupted. Who joins
@@ -203,17 +211,17 @@ class Runs:
             order by sequence desc
             limit 1
             """,
-            {"job": job, "concurrency_key": concurrency_key, "status": status.value},
+            {"job": job, "concurrency_key": key, "status": status.value},
         )
-        return run_from(rows[0]) if rows else None
+        return rows[0] if rows else None
 
-    def _keep_key(self, new: NewRun, run: Run) -> None:
+    def _keep_key(self, new: NewRun, run_id: str) -> None:
         if new.idempotency_key is None:
             return
         parameters: Parameters = {
             "job": new.job,
             "key": new.idempotency_key,
-            "run_id": run.id,
+            "run_id": run_id,
             "expires_at": new.idempotency_expires_at,
         }
         self._database.write(
@@ -226,11 +234,11 @@ class Runs:
             parameters,
         )
 
-    def _index_labels(self, run: Run) -> None:
-        for key, value in run.labels.items():
+    def _index_labels(self, labels: Mapping[str, str], run: int) -> None:
+        for key, value in labels.items():
             self._database.write(
                 "insert into labels (key, value, run) values (:key, :value, :run)",
-                {"key": key, "value": value, "run": run.sequence},
+                {"key": key, "value": value, "run": run},
             )
 
 
