@@ -37,9 +37,8 @@ class Attempts:
     def __init__(self, term: Term, claim: Claim) -> None:
         self._term = term
         self._lease = claim.lease
-        # A run that is claimed for the first time has no tries behind it.
-        is_first = claim.lease.generation == 1
-        self._last = {} if is_first else term.store.steps.last_attempts(claim.lease.run_id)
+        steps, run_id = term.store.steps, claim.lease.run_id
+        self._last = {} if claim.is_first else steps.last_attempts(run_id)
         self._open: dict[str, _Try] = {}
         self._timer: Timer | None = None
 

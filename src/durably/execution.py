@@ -51,9 +51,7 @@ class Execution:
         self._is_over = False
         self._call_sites: dict[str, str] = {}
         self._wait_sites: dict[str, str] = {}
-        # A run that is claimed for the first time has nothing behind it.
-        is_first = claim.lease.generation == 1
-        self._stored = {} if is_first else term.store.steps.stored(self.run_id)
+        self._stored = {} if claim.is_first else term.store.steps.stored(self.run_id)
         self._checkpoints = len(self._stored)
         self._awaited: list[str] = []
         """The ids of the open waits that the job function waits for."""
@@ -61,8 +59,6 @@ class Execution:
         self.progress = ProgressWriter(term, claim)
         self.cancelled = asyncio.Event()
         """Set when a step under way has to stop: nothing it does will be stored."""
-        self._steps_ended = asyncio.Event()
-        """Set when the run stops and no step is under way any more."""
 
     # Stopping
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import StorageRefused
@@ -64,22 +64,6 @@ class VolatileMirror:
         landed(None)
 
     async def close(self) -> None:
-        pass
-
-
-class EveryoneLeads:
-    """Leadership where every side works, and nobody can tell which of them have ended."""
-
-    async def acquire(self, owner: str, on_wait: Callable[[], None]) -> None:
-        pass
-
-    def ended(self, owners: Collection[str]) -> Iterator[str]:
-        return iter(())
-
-    def on_lost(self, callback: Callable[[], None]) -> None:
-        pass
-
-    def release(self, *, leaves_runs: bool = False) -> None:
         pass
 
 

@@ -103,6 +103,11 @@ class Claim:
     job: str
     input: str
 
+    @property
+    def is_first(self) -> bool:
+        """True where nobody has claimed the run before: no step and no try is behind it."""
+        return self.lease.generation == 1
+
 
 @record
 class Run:

@@ -228,6 +228,22 @@ class FakeLeadership:
         self._lost()
 
 
+class EveryoneLeads:
+    """Leadership where every side works, and nobody can tell which of them have ended."""
+
+    async def acquire(self, owner: str, on_wait: Callable[[], None]) -> None:
+        pass
+
+    def ended(self, owners: Collection[str]) -> Iterator[str]:
+        return iter(())
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        pass
+
+    def release(self, *, leaves_runs: bool = False) -> None:
+        pass
+
+
 class FakeLock:
     """What the Web Lock of one origin and name is: one holder, and waiters in order."""
 

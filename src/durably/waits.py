@@ -22,6 +22,7 @@ from .errors import (
 from .events import RunRequeued
 from .execution import Execution
 from .model import Receipt, Wait, WaitResult
+from .store.runs import new_id
 from .store.waits import Settled
 from .term import Term, check_text
 
@@ -45,7 +46,7 @@ async def prepare_wait(
     if wait is not None:
         return wait
     now = term.clock.now()
-    wait_id = f"{now:012x}{os.urandom(10).hex()}"
+    wait_id = new_id(now)
     deadline_at = None if limit is None else _now_for_a_deadline(term) + round(limit * 1000)
 
     def prepare() -> None:

@@ -128,7 +128,7 @@ class Worker:
                 dues: list[float | None] = [self._next_tending - moment]
             else:
                 self._next_tending = moment + TENDING_PAUSE
-                dues = self._tend()
+                dues = [self._tend()]
                 self._claim()
                 if not self.executions:
                     dues.append(self._housekeeping.tend_ended_runs())
@@ -145,10 +145,10 @@ class Worker:
         pauses = (*dues, self._recovery.next_look(), self._term.poll_interval)
         return min((pause for pause in pauses if pause is not None), default=None)
 
-    def _tend(self) -> list[float | None]:
+    def _tend(self) -> float | None:
         """Look after what others have left, and what time has settled; when to look again."""
         self._recovery.recover()
-        return [self._housekeeping.tend_waits()]
+        return self._housekeeping.tend_waits()
 
     def _visibility_changed(self, signal: VisibilitySignal) -> None:
         if signal in ("visible", "resume"):

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from durably import owners
-from durably.local import EveryoneLeads
 from durably.owners import OwnerFiles
 from durably.ports import Leadership
-from durably.testing import FakeLeadership, FakeLock
+from durably.testing import EveryoneLeads, FakeLeadership, FakeLock
 from tests.contracts.leadership import (
     ExclusiveLeadershipContract,
     LeadershipContract,

@@ -16,11 +16,12 @@ from typing import Any
 from durably import Durably, Environment, Job, Run, Wait, events
 from durably.codec import encode
 from durably.database import Database
-from durably.local import EveryoneLeads, FileMirror, LocalChannel
+from durably.local import FileMirror, LocalChannel
 from durably.model import Claim
 from durably.store import Store
 from durably.store.runs import NewRun
 from durably.testing import (
+    EveryoneLeads,
     FakeClock,
     FakeLock,
     FakeVisibility,

@@ -153,7 +153,7 @@ class Runs:
             returning *
             """,
             {
-                "id": _new_run_id(now),
+                "id": new_id(now),
                 "job": new.job,
                 "input": new.input,
                 "idempotency_key": new.idempotency_key,
@@ -242,6 +242,6 @@ class Runs:
             )
 
 
-def _new_run_id(now: int) -> str:
+def new_id(now: int) -> str:
     """128 bits in hexadecimal, the time first: ids made later sort later, as in UUID version 7."""
     return f"{now:012x}{os.urandom(10).hex()}"

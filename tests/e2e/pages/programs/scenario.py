@@ -7,7 +7,7 @@ from kit import ask, on_ask, option, tell, tell_event
 
 from durably import Durably
 from durably.browser import browser_environment
-from durably.local import EveryoneLeads
+from durably.testing import EveryoneLeads
 
 JOBS = [
     jobs.three_steps,
