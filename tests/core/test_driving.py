@@ -504,3 +504,27 @@ async def test_events_of_a_driven_run_are_those_of_any_other(tab: Tab) -> None:
         await durably.process_one()
 
         assert types(told) == ["run:trigger", "run:claimed", "run:complete"]
+
+
+async def test_worker_with_a_backlog_still_looks_after_what_time_settles(tab: Tab) -> None:
+    @job
+    async def ask(step: Step) -> None:
+        await step.wait_for(await step.prepare_wait("answer", timeout=0.3))
+
+    @job
+    async def take_a_while(step: Step) -> None:
+        is_over = asyncio.Event()
+        tab.clock.call_later(0.05, is_over.set)
+        await is_over.wait()
+
+    async with tab.durably(ask, take_a_while) as durably:
+        waiting = await durably.trigger(ask())
+        await settle()
+        await durably.trigger_many([take_a_while() for _ in range(20)])
+        told = record(durably)
+        await tab.clock.advance(2)
+
+        order = [event.type for event in told if event.type in ("run:requeued", "run:complete")]
+        assert order.count("run:complete") == 21
+        assert 6 <= order.index("run:requeued") <= 9
+        assert (await durably.get_run(waiting.id)).is_terminal
