@@ -58,6 +58,7 @@ def run(
 
     One load more comes first and is left out: it fills the database and the browser's caches.
     """
+    options = {"stack_switching": "yes"} | options
     query = "&".join(f"{name}={value}" for name, value in options.items())
     page = chromium.new_page(
         f"{server.url}/pages/host.html?folder={PROGRAMS}&program={program}&{query}"

@@ -20,6 +20,11 @@ from tests.server import EffectServer
 # The first page of a module loads Pyodide, and two of them may do so at once.
 SCRIPT_TIMEOUT_S = 60
 
+LOAD_PYODIDE = """
+await import("/web/without_stack_switching.js");
+let pyodide = await loadPyodide({ fullStdLib: false, jsglobals: self });
+"""
+
 
 class PytestPyodideHandler(StaticHandler):
     """Its pages and the Pyodide folder at the root, the project's folders where they always are."""
@@ -88,6 +93,7 @@ def server_url() -> Iterator[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[INNER_SUMMARIES] = []
+    get_global_config().set_load_pyodide_script("chrome", LOAD_PYODIDE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

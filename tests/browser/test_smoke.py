@@ -37,6 +37,13 @@ def assert_equal(selenium, left, right):
 
 
 @run_in_pyodide
+async def switches_stacks(selenium):
+    from pyodide.ffi import can_run_sync
+
+    return can_run_sync()
+
+
+@run_in_pyodide
 async def answer_after_a_turn(selenium, value):
     import asyncio
 
@@ -53,6 +60,10 @@ def test_failing_assertion_inside_pyodide_fails_outside(selenium: PlaywrightChro
 
 def test_async_function_inside_pyodide_is_awaited(selenium: PlaywrightChromeRunner) -> None:
     assert answer_after_a_turn(selenium, {"steps": [1, 2]}) == {"steps": [1, 2]}
+
+
+def test_these_pages_run_python_on_the_ordinary_stack(selenium: PlaywrightChromeRunner) -> None:
+    assert switches_stacks(selenium) is False
 
 
 def test_wheel_installs_by_url_and_imports(

@@ -71,6 +71,21 @@ def test_later_steps_run_normally_after_a_resume(host: Host, server: EffectServe
     assert result == [1, 2, 1]
 
 
+def test_run_goes_on_where_pyodide_switches_stacks(host: Host, server: EffectServer) -> None:
+    """Every other page of these tests imports ``web/without_stack_switching.js``."""
+    interrupt(host, server, "second", stack_switching="yes")
+
+    assert host.wait_for("opening")["switches_stacks"] is True
+    assert host.result() == [1, 2, 1]
+
+
+def test_run_goes_on_where_pyodide_cannot_switch_stacks(host: Host, server: EffectServer) -> None:
+    interrupt(host, server, "second")
+
+    assert host.wait_for("opening")["switches_stacks"] is False
+    assert host.result() == [1, 2, 1]
+
+
 def test_heartbeat_moves_while_a_run_runs(host: Host, server: EffectServer) -> None:
     server.hold("second")
     host.open(heartbeat=0.2)

@@ -4,6 +4,7 @@
  * All files come from the server of this page.
  */
 
+import "../without_stack_switching.js";
 import * as airportStore from "./airport_store.js";
 
 const PYODIDE = "/pyodide/pyodide.mjs";

@@ -1,10 +1,12 @@
 /**
  * Load Pyodide and durably, and run one program to its end.
- * @param {Record<string, string>} options `program`, and whatever the program reads
+ * @param {Record<string, string>} options `program`, `stack_switching` to leave it to Pyodide, and
+ *   whatever the program reads
  * @param {(line: unknown) => void} say receives what the program says
  * @returns {Promise<(what: string) => void>} asks the program for something
  */
 export async function runProgram(options, say) {
+  if (!options.stack_switching) await import("/web/without_stack_switching.js");
   const { loadPyodide } = await import("/pyodide/pyodide.mjs");
   const pyodide = await loadPyodide();
   if (options.registered) {

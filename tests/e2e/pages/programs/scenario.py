@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import jobs
 from kit import ask, on_ask, option, tell, tell_event
+from pyodide.ffi import can_run_sync
 
 from durably import Durably
 from durably.browser import browser_environment
@@ -46,7 +47,7 @@ async def main() -> None:
         environment = replace(browser_environment("test"), leadership=EveryoneLeads())
         durably = Durably("test", **options, environment=environment)
     durably.on("*", tell_event)
-    tell("opening")
+    tell("opening", switches_stacks=can_run_sync())
     async with durably:
         on_ask(answer, durably)
         run = await durably.trigger(CALLS[option("job", "three_steps")](), idempotency_key="only")
