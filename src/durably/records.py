@@ -7,7 +7,7 @@ than a millisecond in a tab.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
+from dataclasses import MISSING, FrozenInstanceError, dataclass, replace
 from typing import Any, TypeVar, cast, dataclass_transform, overload
 
 T = TypeVar("T")
@@ -31,14 +31,44 @@ def record(
     """
 
     def decorate(kind: type[T]) -> type[T]:
-        made: Any = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)(kind)
-        made._defaults = {field.name: field.default for field in fields(made)}
-        made._setters = [(name, getattr(made, name).__set__) for name in made._defaults]
-        for name, method in _METHODS.items():
-            setattr(made, name, method)
-        return cast("type[T]", made)
+        return cast("type[T]", _made(kind, kw_only))
 
     return decorate if kind is None else decorate(kind)
+
+
+def _made(kind: Any, kw_only: bool) -> Any:
+    """The class again, with slots: they cannot be given to one that exists."""
+    namespace = dict(vars(kind))
+    own = [name for name, hint in kind.__annotations__.items() if "ClassVar" not in hint]
+    defaults = getattr(kind, "_defaults", {}) | {name: namespace.pop(name, MISSING) for name in own}
+    for name in ("__dict__", "__weakref__"):
+        namespace.pop(name, None)
+    namespace |= _METHODS
+    namespace["__slots__"] = tuple(own)
+    namespace["__match_args__"] = () if kw_only else tuple(defaults)
+    namespace["__dataclass_fields__"] = _Fields()
+    namespace["_defaults"] = defaults
+    made = type(kind)(kind.__name__, kind.__bases__, namespace)
+    made.__qualname__ = kind.__qualname__
+    made._setters = tuple((name, getattr(made, name).__set__) for name in defaults)
+    return made
+
+
+class _Fields:
+    """What the functions of ``dataclasses`` ask a class for, made when it is first asked."""
+
+    def __get__(self, instance: object, kind: Any) -> object:
+        hints: dict[str, object] = {}
+        for base in reversed(kind.__mro__):
+            hints |= getattr(base, "__annotations__", {})
+        facts = {name: value for name, value in kind._defaults.items() if value is not MISSING}
+        facts["__annotations__"] = {name: hints[name] for name in kind._defaults}
+        is_kw_only = not kind.__match_args__
+        twin: Any = dataclass(init=False, repr=False, eq=False, kw_only=is_kw_only)(
+            type(kind.__name__, (), facts)
+        )
+        kind.__dataclass_fields__ = twin.__dataclass_fields__
+        return kind.__dataclass_fields__
 
 
 def _init(self: Any, /, *args: object, **facts: object) -> None:
@@ -89,6 +119,10 @@ def _made_again(kind: type[T], values: dict[str, object]) -> T:
     return kind(**values)
 
 
+def _replaced(self: Any, /, **changes: object) -> Any:
+    return replace(self, **changes)
+
+
 _METHODS = {
     "__init__": _init,
     "__repr__": _repr,
@@ -97,4 +131,5 @@ _METHODS = {
     "__setattr__": _refuse,
     "__delattr__": _refuse,
     "__reduce__": _reduce,
+    "__replace__": _replaced,
 }
