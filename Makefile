@@ -71,7 +71,7 @@ $(pyodide): $(venv) $(node) scripts/make_dist.py scripts/compile_stdlib.mjs
 	@$(python) scripts/make_dist.py
 	@touch $@
 
-$(site): $(venv) $(sources) pyproject.toml scripts/make_site.py
-	@echo 'Building the wheel into build/site ...'
+$(site): $(venv) $(sources) pyproject.toml scripts/make_site.py scripts/browser_wheel.py
+	@echo 'Building the wheels into build/site ...'
 	@$(python) scripts/make_site.py
 	@touch $@

@@ -110,7 +110,7 @@ def run_inside(
 
     The server has to serve ``MOUNTS``.
     """
-    wheel = next((PROJECT_MOUNTS["/site/"] / "wheels").glob("durably-*.whl"))
+    wheel = next((PROJECT_MOUNTS["/site/"] / "wheels").glob("durably-*wasm32.whl"))
     request = {
         "packages": PACKAGES,
         "wheel": f"{server_url}/site/wheels/{wheel.name}",

@@ -24,6 +24,13 @@ def installed_version(selenium):
 
 
 @run_in_pyodide
+def installed_tag(selenium):
+    from importlib.metadata import distribution
+
+    return distribution("durably").read_text("WHEEL").splitlines()[-1]
+
+
+@run_in_pyodide
 def versions_of_the_extras(selenium):
     import msgspec
     import pydantic
@@ -72,12 +79,14 @@ def test_wheel_installs_by_url_and_imports(
     install(selenium_standalone, f"{site}/wheels/durably-0.1.0-py3-none-any.whl", f"{site}/simple")
 
     assert installed_version(selenium_standalone) == "0.1.0"
+    assert installed_tag(selenium_standalone) == "Tag: py3-none-any"
 
 
-def test_wheel_installs_by_name_with_its_extras(
+def test_by_name_the_wheel_for_browsers_is_installed_with_its_extras(
     selenium_standalone: PlaywrightChromeRunner, site: str
 ) -> None:
     install(selenium_standalone, "durably[pydantic,msgspec]", f"{site}/simple")
 
     assert installed_version(selenium_standalone) == "0.1.0"
+    assert installed_tag(selenium_standalone) == "Tag: py3-none-pyemscripten_2026_0_wasm32"
     assert len(versions_of_the_extras(selenium_standalone)) == 2

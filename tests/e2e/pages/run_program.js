@@ -14,7 +14,8 @@ export async function runProgram(options, say) {
     pyodide.registerJsModule("durably_js", { mirror, tabs });
   }
   await pyodide.loadPackage("micropip", { messageCallback: () => {} });
-  const wheel = `${location.origin}/site/wheels/durably-0.1.0-py3-none-any.whl`;
+  const wheel =
+    `${location.origin}/site/wheels/durably-0.1.0-py3-none-pyemscripten_2026_0_wasm32.whl`;
   await pyodide.pyimport("micropip").install(wheel);
   const folder = options.folder ?? "/pages/programs";
   const files = ["world", "kit", "jobs"].map((name) => `/pages/programs/${name}.py`);

@@ -1,0 +1,188 @@
+"""Make the wheel for browsers of the wheel for everybody.
+
+A tab downloads the wheel and compiles its sources at each load. So the wheel for browsers leaves
+out what a tab does not use: the annotations of functions, comments, the README, and docstrings
+that ``help()`` of a public name does not show. Every line stays where it was, so a traceback in a
+browser tells the places of the sources. ``micropip`` and ``pip`` prefer it, by its tag, where it
+fits; everywhere else the other wheel is taken.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import importlib
+import inspect
+import io
+import re
+import tokenize
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+TAG = "py3-none-pyemscripten_2026_0_wasm32"
+"""Of Pyodide 314, the first with ``sqlite3`` in its standard library (PEP 783)."""
+
+PUBLIC_MODULES = ("durably", "durably.events", "durably.testing")
+
+JS_COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)$", re.MULTILINE | re.DOTALL)
+
+Span = tuple[int, int]
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def make_browser_wheel(wheel: Path) -> Path:
+    """Write it beside ``wheel`` and return its path. Overwrites one that is there."""
+    name, version, *_ = wheel.stem.split("-")
+    made = wheel.with_name(f"{name}-{version}-{TAG}.whl")
+    shown = texts_of_help(PUBLIC_MODULES)
+    with zipfile.ZipFile(wheel) as whole:
+        files = {info.filename: whole.read(info) for info in whole.infolist()}
+    record = f"{name}-{version}.dist-info/RECORD"
+    del files[record]
+    for path, content in files.items():
+        if path.endswith(".py"):
+            files[path] = slim_source(content.decode(), shown).encode()
+        elif path.endswith(".js"):
+            files[path] = without_js_comments(content.decode()).encode()
+        elif path.endswith(".dist-info/METADATA"):
+            files[path] = content.partition(b"\n\n")[0] + b"\n"
+        elif path.endswith(".dist-info/WHEEL"):
+            files[path] = re.sub(rb"(?m)^Tag: .*$", f"Tag: {TAG}".encode(), content)
+    files[record] = "".join(record_lines(files, record)).encode()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as slim:
+        for path, content in files.items():
+            # A fixed time, for the same bytes from the same sources.
+            slim.writestr(
+                zipfile.ZipInfo(path, (2020, 2, 2, 0, 0, 0)), content, zipfile.ZIP_DEFLATED
+            )
+    return made
+
+
+def record_lines(files: dict[str, bytes], record: str) -> Iterator[str]:
+    for path, content in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        yield f"{path},sha256={digest},{len(content)}\n"
+    yield f"{record},,\n"
+
+
+def texts_of_help(modules: Sequence[str]) -> set[str]:
+    """The docstrings that somebody sees who asks for help on a public name."""
+    texts: set[str] = set()
+    for module in map(importlib.import_module, modules):
+        public = getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"])
+        for thing in (module, *(getattr(module, name) for name in public)):
+            members = inspect.getmembers(thing) if inspect.isclass(thing) else []
+            for part in (thing, *(member for name, member in members if name[0] != "_")):
+                texts.add(getattr(part, "__doc__", None) or "")
+    return texts
+
+
+def slim_source(source: str, shown: set[str]) -> str:
+    """The same program, each line in its place, with nothing in it that running it does not use.
+
+    Raises AssertionError when what is left would not be the same program.
+    """
+    tree = ast.parse(source)
+    starts = [0]
+    for line in source.encode().splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    cut = _Cutter(source.encode(), starts)
+    for node in ast.walk(tree):
+        if isinstance(node, Definition):
+            cut.annotations_of(node)
+        if isinstance(node, Documented):
+            cut.docstring_of(node, shown)
+    cut.comments()
+    slim = cut.done()
+    assert essence(ast.parse(slim), shown) == essence(tree, shown)
+    return slim
+
+
+class _Cutter:
+    """Collects what is to go from a source, in bytes, as the positions of ``ast`` are."""
+
+    def __init__(self, source: bytes, starts: list[int]) -> None:
+        self._source = source
+        self._starts = starts
+        self._spans: list[tuple[Span, bytes]] = []
+
+    def annotations_of(self, function: Definition) -> None:
+        arguments = function.args
+        named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        for argument in (*named, arguments.vararg, arguments.kwarg):
+            if argument is not None and argument.annotation is not None:
+                first, last = self._span(argument)
+                self._cut((first + len(argument.arg.encode()), last))
+        if function.returns is not None:
+            first, last = self._span(function.returns)
+            arrow = self._source.rindex(b"->", 0, first)
+            # Between the bracket and the colon a line cannot end.
+            if b"\n" not in self._source[arrow:last]:
+                self._cut((len(self._source[:arrow].rstrip()), last))
+
+    def docstring_of(self, node: ast.AST, shown: set[str]) -> None:
+        docstring = docstring_in(node)
+        if docstring is not None and docstring.value.value not in shown:
+            alone = len(node.body) == 1 and not isinstance(node, ast.Module)
+            self._cut(self._span(docstring), b"..." if alone else b"")
+
+    def comments(self) -> None:
+        for token in tokenize.tokenize(io.BytesIO(self._source).readline):
+            if token.type == tokenize.COMMENT:
+                line, column = token.start
+                first = self._starts[line - 1] + len(token.line[:column].encode())
+                self._cut((first, first + len(token.string.encode())))
+
+    def done(self) -> str:
+        text = self._source
+        for (first, last), instead in sorted(self._spans, reverse=True):
+            lines = text[first:last].count(b"\n")
+            text = text[:first] + instead + b"\n" * lines + text[last:]
+        return re.sub(r"[ \t]+$", "", text.decode(), flags=re.MULTILINE)
+
+    def _span(self, node: ast.AST) -> Span:
+        return (
+            self._starts[node.lineno - 1] + node.col_offset,
+            self._starts[node.end_lineno - 1] + node.end_col_offset,
+        )
+
+    def _cut(self, span: Span, instead: bytes = b"") -> None:
+        self._spans.append((span, instead))
+
+
+def docstring_in(node: ast.AST) -> ast.Expr | None:
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        return first if isinstance(first.value.value, str) else None
+    return None
+
+
+def essence(tree: ast.Module, shown: set[str]) -> tuple[str, list[tuple[str, int | None]]]:
+    """What two sources have to have in common: the program, and the line of each part of it."""
+    for node in ast.walk(tree):
+        if isinstance(node, Definition):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, Documented):
+            docstring = docstring_in(node)
+            if docstring is not None and docstring.value.value not in shown:
+                nothing = ast.copy_location(ast.Expr(ast.Constant(...)), docstring)
+                ast.copy_location(nothing.value, docstring)
+                node.body[:1] = (
+                    [] if len(node.body) > 1 or isinstance(node, ast.Module) else [nothing]
+                )
+    lines = [(type(node).__name__, getattr(node, "lineno", None)) for node in ast.walk(tree)]
+    return ast.dump(tree), lines
+
+
+def without_js_comments(source: str) -> str:
+    """Blank the lines that are comments and nothing else. No template literal may have some."""
+
+    def blank(found: re.Match[str]) -> str:
+        return "\n" * found[0].count("\n")
+
+    return JS_COMMENT.sub(blank, source)
