@@ -19,6 +19,7 @@ from .errors import (
     StorageLost,
     StorageRefused,
 )
+from .landing import Landing
 from .model import Durability
 from .ports import Mirror
 from .schema import prepare
@@ -76,8 +77,8 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._in_transaction = False
         self._is_committing = False
-        self._waiters: list[asyncio.Future[None]] = []
-        self._left_behind: asyncio.Future[None] | None = None
+        self._waiters: list[Landing] = []
+        self._left_behind: Landing | None = None
         """Done when the commit under way is, for what came too late for it."""
         self._promised = 0
         """The last commit that somebody waits or has waited for."""
@@ -119,7 +120,7 @@ class Database:
         while self._durable["relaxed"] < self._promised and self._failure is None:
             if self._connection is None:
                 return
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter = Landing()
             self._waiters.append(waiter)
             if not self._is_committing:
                 # Whoever was to start this commit was cancelled while it waited for its turn.
@@ -207,7 +208,7 @@ class Database:
             self._commit("relaxed")
         elif self._left_behind is None:
             # One of the waiters, so that those who came before it and ask for more have their turn.
-            self._left_behind = asyncio.get_running_loop().create_future()
+            self._left_behind = Landing()
             self._left_behind.add_done_callback(self._follow)
             self._waiters.append(self._left_behind)
 
@@ -233,7 +234,7 @@ class Database:
                 raise self._failure
             if self._connection is None:
                 raise self._ended()
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter = Landing()
             self._waiters.append(waiter)
             if not self._is_committing:
                 self._commit(durability)
@@ -324,12 +325,7 @@ class Database:
                     self._fail(error)
             finally:
                 for waiter in waiters:
-                    if waiter.done():
-                        continue
-                    if error is None:
-                        waiter.set_result(None)
-                    else:
-                        waiter.set_exception(error)
+                    waiter.land(error)
 
         self._mirror.commit(durability, landed)
 

@@ -43,7 +43,7 @@ LAYERS: list[set[str]] = [
     {"codec"},
     {"standard", "failure"},
     {"objects"},
-    {"clock"},
+    {"clock", "landing"},
     {"model"},
     {"errors"},
     {"records"},

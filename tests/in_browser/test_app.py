@@ -74,3 +74,24 @@ async def test_durably_whose_lock_was_stolen_is_left_without_a_trace(name: str) 
         handle = await durably.trigger(three_steps())
 
         assert await handle.result() == [0, 1, 2]
+
+
+async def test_code_behind_a_checkpoint_may_switch_stacks(name: str) -> None:
+    """It goes on in a call from JavaScript, which has to be one that ``run_sync`` works in."""
+    from pyodide.ffi import can_run_sync, run_sync
+
+    @job
+    async def switching(step: Step) -> list[object]:
+        answers: list[object] = []
+        for number in range(3):
+            answers.append(await step.run("number", int, number, key=number))
+            answers.append(can_run_sync() and run_sync(asyncio.sleep(0, "slept")))
+            assert asyncio.get_running_loop() is loop
+            assert asyncio.current_task() is not None
+        return answers
+
+    loop = asyncio.get_running_loop()
+    async with Durably(name, jobs=[switching]) as durably:
+        run = await durably.trigger(switching())
+
+        assert await run.result() == [0, "slept", 1, "slept", 2, "slept"]

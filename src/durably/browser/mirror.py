@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any
 
 import pyodide_js
-from pyodide.ffi import create_proxy
+from pyodide.ffi import can_run_sync, create_proxy
 
 from ..errors import (
     DamagedDatabase,
@@ -34,12 +35,16 @@ class IndexedDBMirror:
         self._path = f"/durably/{name}-{next(_lives)}.sqlite3"
         self._mirror: Any = None
         self._landed: Landed = lambda error: None
+        self._loop: asyncio.AbstractEventLoop
         # One proxy for the whole life: a commit crosses into JavaScript once, and back once.
         self._settled_proxy = create_proxy(self._settled)
 
     async def take_over(self) -> str:
         module = (await modules()).mirror
-        self._mirror = module.Mirror.new(pyodide_js.FS, self._name, self._path, self._settled_proxy)
+        self._loop = asyncio.get_running_loop()
+        self._mirror = module.Mirror.new(
+            pyodide_js.FS, self._name, self._path, self._settled_proxy, can_run_sync()
+        )
         status: str = await self._mirror.takeOver(self._may_create)
         if status != "ok":
             raise self._error(status)
@@ -58,7 +63,13 @@ class IndexedDBMirror:
         self._settled_proxy.destroy()
 
     def _settled(self, status: str) -> None:
-        """Called by JavaScript when the outcome of the commit under way is known."""
+        """Called by JavaScript when the outcome of the commit under way is known.
+
+        Whoever waited for it goes on in here, as in a callback of the event loop. Where Pyodide
+        switches stacks, each call has a thread state of its own, in which no loop runs yet.
+        """
+        if asyncio._get_running_loop() is not self._loop:
+            asyncio._set_running_loop(self._loop)
         self._landed(None if status == "ok" else self._error(status))
 
     def _error(self, status: str) -> StorageError:

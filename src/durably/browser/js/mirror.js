@@ -472,13 +472,15 @@ export class Mirror {
    * @param {any} fs Emscripten's FS
    * @param {string} name of the durably database
    * @param {string} path where SQLite will open the file
-   * @param {(status: string) => void} landed called once for each `commit` that returned true
+   * @param {any} landed a Python function, called once for each `commit` that returned true
+   * @param {boolean} switchesStacks whether what is called there may call `run_sync`
    */
-  constructor(fs, name, path, landed) {
+  constructor(fs, name, path, landed, switchesStacks) {
     this.#fs = fs;
     this.#name = `durably:${name}`;
     this.#path = path;
-    this.#landed = landed;
+    /** @type {(status: string) => void} */
+    this.#landed = switchesStacks ? (status) => landed.callPromising(status) : landed;
   }
 
   /**
