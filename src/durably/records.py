@@ -1,7 +1,7 @@
 """Frozen, slotted dataclasses whose methods are written once, here, and not generated for each.
 
 Every import delays the first line of a page, and generating the methods of one class takes more
-than a millisecond in a tab.
+than a millisecond in a tab. Only ``__init__`` is generated, when the first instance is made.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ def _made(kind: Any, kw_only: bool) -> Any:
     namespace["_defaults"] = defaults
     made = type(kind)(kind.__name__, kind.__bases__, namespace)
     made.__qualname__ = kind.__qualname__
-    made._setters = tuple((name, getattr(made, name).__set__) for name in defaults)
     return made
 
 
@@ -72,22 +71,22 @@ class _Fields:
 
 
 def _init(self: Any, /, *args: object, **facts: object) -> None:
+    """Of a class that has no instance yet: makes the one for the others."""
     kind = type(self)
-    if args:
-        given = dict(zip(kind.__match_args__, args, strict=False))
-        if len(given) < len(args) or not given.keys().isdisjoint(facts):
-            raise TypeError(f"{kind.__name__} takes each of {', '.join(kind._defaults)} once")
-        facts |= given
-    if facts.keys() != kind._defaults.keys():
-        facts = kind._defaults | facts
-    for name, set_value in kind._setters:
-        value = facts[name]
-        if value is MISSING:
-            raise TypeError(f"{kind.__name__} needs {name}")
-        set_value(self, value)
-    if len(facts) > len(kind._setters):
-        unknown = ", ".join(facts.keys() - kind._defaults.keys())
-        raise TypeError(f"{kind.__name__} has no {unknown}")
+    parameters = [
+        name if default is MISSING else f"{name}=_defaults[{name!r}]"
+        for name, default in kind._defaults.items()
+    ]
+    if not kind.__match_args__:
+        parameters.insert(0, "*")
+    lines = [f"    _set_{name}(self, {name})" for name in kind._defaults]
+    space = {f"_set_{name}": getattr(kind, name).__set__ for name in kind._defaults}
+    space["_defaults"] = kind._defaults
+    exec(f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(lines), space)
+    made: Any = space["__init__"]
+    made.__qualname__ = f"{kind.__qualname__}.__init__"
+    kind.__init__ = made
+    made(self, *args, **facts)
 
 
 def _values(self: Any) -> dict[str, object]:
