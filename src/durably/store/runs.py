@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 from ..codec import is_text
 from ..database import Database, Parameters
-from ..errors import ConcurrencyConflict
+from ..errors import ConcurrencyConflict, RunNotFound
 from ..model import Coalesce, Disposition, Run, RunStatus
 from ..records import record
 from .endings import clear_up, interrupt_attempts
@@ -73,9 +73,12 @@ class Runs:
         row = self._row(run_id) if is_text(run_id) else None
         return None if row is None else run_from(row)
 
-    def status(self, run_id: str) -> RunStatus | None:
-        rows = self._database.read("select status from runs where id = :id", {"id": run_id})
-        return RunStatus(rows[0]["status"]) if rows else None
+    def ended(self, run_id: str) -> Run | None:
+        """The run if it is terminal, None if it is not yet. Raises RunNotFound."""
+        row = self._row(run_id)
+        if row is None:
+            raise RunNotFound(run_id)
+        return None if row["completed_at"] is None else run_from(row)
 
     def find(
         self,
