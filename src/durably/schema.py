@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import DamagedDatabase, NewerSchema
@@ -76,8 +77,12 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _statements(file: str) -> list[str]:
-    """The statements of a shipped SQL file, whole: none of them contains a semicolon inside."""
-    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
-    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-    return [statement for statement in code.split(";") if statement.strip()]
+def _statements(file: str) -> Iterator[str]:
+    """The statements of a shipped SQL file; a trigger is one, with the semicolons inside it."""
+    statement = ""
+    for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines():
+        if not line.startswith("--"):
+            statement += f"{line}\n"
+        if statement.strip() and sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

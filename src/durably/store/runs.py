@@ -12,7 +12,7 @@ from ..database import Database, Parameters
 from ..errors import ConcurrencyConflict, RunNotFound
 from ..model import Coalesce, Disposition, Run, RunStatus
 from ..records import record
-from .endings import clear_up, interrupt_attempts
+from .endings import interrupt_attempts
 from .rows import run_from
 
 
@@ -131,15 +131,15 @@ class Runs:
                 set status = 'cancelled',
                     completed_at = :now,
                     lease_owner = null,
-                    heartbeat_at = null
+                    heartbeat_at = null,
+                    keeps_outputs = :keeps_outputs
                 where id = :id
                   and status in ('pending', 'running', 'waiting')
                 """,
-                {"id": run_id, "now": now},
+                {"id": run_id, "now": now, "keeps_outputs": keeps_outputs},
             )
             if changed:
                 interrupt_attempts(self._database, run_id, "cancelled", now)
-                clear_up(self._database, run_id, now, keeps_outputs=keeps_outputs)
         return changed == 1
 
     def _row(self, run_id: str) -> sqlite3.Row | None:
