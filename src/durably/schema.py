@@ -11,6 +11,10 @@ from .errors import DamagedDatabase, NewerSchema
 SCHEMA_VERSION = 2
 """1 was before the first release; nothing brings it here."""
 APPLICATION_ID = 0x6475726C  # "durl": tells our files from other SQLite files
+WAL_PAGES = 4000
+"""Pages (16 MB) that gather in the WAL file before a commit copies them into the main one, and has
+to wait for the disk. With the 1000 that are usual, every hundredth short run has to.
+"""
 
 
 def prepare(connection: sqlite3.Connection, name: str, *, is_shared: bool) -> bool:
@@ -21,7 +25,11 @@ def prepare(connection: sqlite3.Connection, name: str, *, is_shared: bool) -> bo
     _check(connection, name)
     connection.row_factory = sqlite3.Row
     if is_shared:
-        pragmas = ["journal_mode = wal", "synchronous = normal"]
+        pragmas = [
+            "journal_mode = wal",
+            "synchronous = normal",
+            f"wal_autocheckpoint = {WAL_PAGES}",
+        ]
     else:
         # The mirror gives the durability, and exclusive locking leaves page 1 (the change counter)
         # out of most commits.
