@@ -35,8 +35,9 @@ class Leases:
         Not considered are runs whose ids are ``left_out``, and those whose concurrency key is busy:
         the key has a running run.
         """
+        exclusion = "and id not in (select value from json_each(:left_out))" if left_out else ""
         rows = self._database.write_returning(
-            """
+            f"""
             update runs
             set status = 'running',
                 lease_owner = :owner,
@@ -49,7 +50,7 @@ class Leases:
                 where status = 'pending'
                   and status <> 'completed'
                   and job in (select value from json_each(:jobs))
-                  and id not in (select value from json_each(:left_out))
+                  {exclusion}
                   and (concurrency_key is null or not exists (
                     select 1
                     from runs as busy
