@@ -13,7 +13,21 @@ from ..errors import ConcurrencyConflict, RunNotFound
 from ..model import Coalesce, Disposition, Run, RunStatus
 from ..records import record
 from .endings import interrupt_attempts
-from .rows import run_from
+from .rows import Row, run_from
+
+UNCLAIMED = {
+    "status": "pending",
+    "lease_owner": None,
+    "lease_generation": 0,
+    "heartbeat_at": None,
+    "interruptions": 0,
+    "progress": None,
+    "output": None,
+    "error": None,
+    "started_at": None,
+    "completed_at": None,
+}
+"""What a run begins with, as the schema has it."""
 
 
 @record
@@ -35,7 +49,7 @@ class Creation:
 
     disposition: Disposition
     run_id: str
-    row: sqlite3.Row | None
+    row: Row | None
     """None where the run behind the idempotency key was purged."""
 
     @property
@@ -146,26 +160,28 @@ class Runs:
         rows = self._database.read("select * from runs where id = :id", {"id": run_id})
         return rows[0] if rows else None
 
-    def _insert(self, new: NewRun, now: int) -> sqlite3.Row:
-        (row,) = self._database.write_returning(
+    def _insert(self, new: NewRun, now: int) -> Row:
+        """The row as it is stored, put together here: SQLite takes long to return all of it."""
+        row: dict[str, object] = {
+            "id": new_id(now),
+            "job": new.job,
+            "input": new.input,
+            "idempotency_key": new.idempotency_key,
+            "concurrency_key": new.concurrency_key,
+            "labels": new.labels,
+            "created_at": now,
+        }
+        (stored,) = self._database.write_returning(
             """
             insert into runs
               (id, job, input, idempotency_key, concurrency_key, labels, created_at)
             values
-              (:id, :job, :input, :idempotency_key, :concurrency_key, :labels, :now)
-            returning *
+              (:id, :job, :input, :idempotency_key, :concurrency_key, :labels, :created_at)
+            returning sequence
             """,
-            {
-                "id": new_id(now),
-                "job": new.job,
-                "input": new.input,
-                "idempotency_key": new.idempotency_key,
-                "concurrency_key": new.concurrency_key,
-                "labels": new.labels,
-                "now": now,
-            },
+            row,
         )
-        return row
+        return UNCLAIMED | row | {"sequence": stored["sequence"]}
 
     def _known_by_key(self, new: NewRun, now: int) -> str | None:
         """The id of the run that has the idempotency key, or had it before it was purged."""
