@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from .clock import Bell
 from .errors import LeaseLost, StorageError, StorageFull
@@ -202,12 +203,20 @@ class Worker:
         del self.executions[execution.run_id]
         if execution.is_parked:
             self._parked.add(execution.run_id)
+        if task.cancelled() and not execution.is_ended:
+            self._give_back(execution)
         self.wake()
         if not task.cancelled() and (error := task.exception()) is not None:
             logging.getLogger("durably").error(
                 "Run %s could not be executed.", execution.run_id, exc_info=error
             )
             self._term.events.emit_now(WorkerError(message=repr(error), run_id=execution.run_id))
+
+    def _give_back(self, execution: Execution) -> None:
+        """Return the lease of an execution that was cancelled before it could do so itself."""
+        with suppress(StorageError):
+            execution.give_back()
+            self._term.database.start_flush()
 
     async def _until_ended(self, timeout: float) -> None:
         """Wait until no execution is left, for ``timeout`` seconds at most."""
