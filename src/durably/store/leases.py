@@ -35,7 +35,11 @@ class Leases:
         Not considered are runs whose ids are ``left_out``, and those whose concurrency key is busy:
         the key has a running run.
         """
-        exclusion = "and id not in (select value from json_each(:left_out))" if left_out else ""
+        parameters: dict[str, object] = {"jobs": json.dumps(list(jobs)), "owner": owner, "now": now}
+        exclusion = ""
+        if left_out:
+            parameters["left_out"] = json.dumps(list(left_out))
+            exclusion = "and id not in (select value from json_each(:left_out))"
         rows = self._database.write_returning(
             f"""
             update runs
@@ -64,12 +68,7 @@ class Leases:
               )
             returning id, job, input, lease_generation
             """,
-            {
-                "jobs": json.dumps(list(jobs)),
-                "left_out": json.dumps(list(left_out)),
-                "owner": owner,
-                "now": now,
-            },
+            parameters,
         )
         if not rows:
             return None
