@@ -25,6 +25,7 @@ and three levels of JSON. In Pyodide, JSON that is some thousands of levels deep
 of the page, which is no RecursionError but the end of that Python."""
 
 TAG = "$type"
+_QUOTED_TAG = f'"{TAG}"'
 Kinds = frozenset[type[object]]
 
 ATOMS: Kinds = frozenset({str, int, float, bool, type(None)})
@@ -66,9 +67,15 @@ def decode(text: str) -> object:
     Raises UnreadableValue if the text is not JSON, or if a class is gone or no longer fits.
     """
     try:
-        return (_TAGGED_READER if f'"{TAG}"' in text else _PLAIN_READER).decode(text)
+        reader = _TAGGED_READER if _QUOTED_TAG in text else _PLAIN_READER
+        # Not `decode`, which takes longer to look for white space around a small value than to
+        # read it: ``encode`` writes none.
+        value, end = reader.raw_decode(text)
+        if end < len(text):
+            raise ValueError(f"it goes on behind its end, at {end}")
     except (ValueError, RecursionError) as error:
         raise UnreadableValue("text", f"it is not JSON ({error})") from error
+    return value
 
 
 def is_text(value: object) -> TypeGuard[str]:

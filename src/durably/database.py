@@ -228,7 +228,11 @@ class Database:
         if durability == "none":
             return
         wanted = self.commits
+        if self._durable[durability] >= wanted:
+            return
         self._promised = max(self._promised, wanted)
+        if not self._is_committing and self._failure is None and self._connection is not None:
+            self._commit(durability)  # In a file it lands before this returns.
         while self._durable[durability] < wanted:
             if self._failure is not None and self.has_failed:
                 raise self._failure

@@ -144,15 +144,18 @@ class Emitter:
 
     def _deliver(self, event: Event) -> None:
         self._sequence += 1
+        listeners = (
+            *self._listeners.get(event.type, ()),
+            *self._listeners.get("*", ()),
+            *self._run_listeners.get(getattr(event, "run_id", None) or "", ()),
+        )
+        if not listeners:
+            return
         # The only writes to a frozen event: its place in the order is known at delivery, not when
         # the write that it tells of is made.
         object.__setattr__(event, "sequence", self._sequence)
         object.__setattr__(event, "at", self._clock.now())
-        for listener in (
-            *self._listeners.get(event.type, ()),
-            *self._listeners.get("*", ()),
-            *self._run_listeners.get(getattr(event, "run_id", None) or "", ()),
-        ):
+        for listener in listeners:
             try:
                 listener(event)
             except KeyboardInterrupt:

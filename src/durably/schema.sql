@@ -29,6 +29,7 @@ create table runs (
   created_at integer not null,
   started_at integer,
   completed_at integer,
+  keeps_outputs integer not null default 0,
   check ((status = 'running') = (lease_owner is not null)),
   check ((status = 'running') = (heartbeat_at is not null)),
   check ((status in ('completed', 'failed', 'cancelled')) = (completed_at is not null))
@@ -127,3 +128,34 @@ create table logs (
 ) strict;
 
 create index logs_by_run on logs (run_id, sequence);
+
+-- A run has ended: nothing can be signalled any more, and no output is needed for replay. The tries
+-- of one that fails or is cancelled are ended by whoever knows why.
+create trigger runs_end after update of completed_at on runs when new.completed_at is not null
+begin
+  update waits
+  set outcome = 'closed',
+      settled_at = new.completed_at
+  where run_id = new.id
+    and outcome is null;
+
+  update steps
+  set output = null
+  where run_id = new.id
+    and output is not null
+    and not new.keeps_outputs;
+
+  update attempts
+  set interrupted_at = new.completed_at,
+      reason = 'unknown'
+  where run_id = new.id
+    and new.status = 'completed'
+    and reason is null
+    and not exists (
+      select 1
+      from steps
+      where steps.run_id = attempts.run_id
+        and steps.name = attempts.step
+        and steps.attempt = attempts.number
+    );
+end;

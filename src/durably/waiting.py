@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 
 from .clock import Bell
 from .codec import is_text
@@ -65,26 +64,20 @@ async def wait_until_terminal(
     term = await leader.term()
     clock = term.clock
     started = clock.monotonic()
-    with ExitStack() as cleanup:
-        cleanup.callback(events.on_run(run_id, listen))
-        cleanup.callback(leader.on_term_over(ended.set))
+    unsubscribe, unwatch = events.on_run(run_id, listen), leader.on_term_over(ended.set)
+    try:
         while True:
-            ended.clear()
-            term = await leader.term()
-            status = term.store.runs.status(run_id)
-            if status is None:
-                raise RunNotFound(run_id)
+            run = term.store.runs.ended(run_id)
             if term.poll_interval is not None and on_progress is not None:
-                run = term.store.runs.get(run_id)  # No event tells of what another process does.
-                tell(None if run is None else run.progress)
-            if status.is_terminal:
-                run = term.store.runs.get(run_id)
+                # No event tells of what another process does.
+                seen = run or term.store.runs.get(run_id)
+                tell(None if seen is None else seen.progress)
+            if run is not None:
                 try:
                     await term.database.flush(term.options.durability)
                 except StorageError:
                     pass  # The term is over, and the end perhaps not stored: the next one knows.
                 else:
-                    assert run is not None, "it was there just now"
                     return run
             pause = term.poll_interval
             if timeout is not None:
@@ -93,6 +86,11 @@ async def wait_until_terminal(
                     raise WaitTimeout(run_id, timeout)
                 pause = left if pause is None else min(pause, left)
             await ended.wait(clock, pause)
+            ended.clear()
+            term = await leader.term()
+    finally:
+        unsubscribe()
+        unwatch()
 
 
 def standing_of(run: Run, progress: Progress | None, waits: list[Wait]) -> list[Event]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from .clock import Bell
 from .errors import LeaseLost, StorageError, StorageFull
@@ -42,6 +43,8 @@ class Worker:
         self._housekeeping = Housekeeping(term)
         self._wake = Bell()
         self._next_tending = 0.0
+        self._has_backlog = False
+        """True while ``run`` finds one run after the other, and sleeps until it tends again."""
         self._is_claiming = is_claiming
         self._stops = 0
         """How often ``stop`` was called."""
@@ -63,6 +66,7 @@ class Worker:
                 self._wake.clear()
                 await self._wake.wait(term.clock, await self._look())
         finally:
+            self._has_backlog = False
             unsubscribe()
 
     def start(self) -> None:
@@ -123,8 +127,10 @@ class Worker:
     async def _look(self) -> float | None:
         """Do what there is to do; the answer is how many seconds to sleep at most."""
         moment, commits = self._term.clock.monotonic(), self._term.database.commits
+        self._has_backlog = False
         try:
             if moment < self._next_tending and self._claim():
+                self._has_backlog = True
                 dues: list[float | None] = [self._next_tending - moment]
             else:
                 self._next_tending = moment + TENDING_PAUSE
@@ -165,6 +171,16 @@ class Worker:
             has_claimed = True
         return has_claimed
 
+    def _claim_next(self) -> bool:
+        """Start what comes next without a look; False where that takes one.
+
+        Each execution makes its claim durable before anything else.
+        """
+        try:
+            return self._claim()
+        except Exception:
+            return False  # The look meets it too, and says what it was.
+
     def _claim_one(self) -> Execution | None:
         term = self._term
         if not self._may_claim():
@@ -202,12 +218,21 @@ class Worker:
         del self.executions[execution.run_id]
         if execution.is_parked:
             self._parked.add(execution.run_id)
-        self.wake()
+        if task.cancelled() and not execution.is_ended:
+            self._give_back(execution)
+        if not (self._has_backlog and self._claim_next()):
+            self.wake()
         if not task.cancelled() and (error := task.exception()) is not None:
             logging.getLogger("durably").error(
                 "Run %s could not be executed.", execution.run_id, exc_info=error
             )
             self._term.events.emit_now(WorkerError(message=repr(error), run_id=execution.run_id))
+
+    def _give_back(self, execution: Execution) -> None:
+        """Return the lease of an execution that was cancelled before it could do so itself."""
+        with suppress(StorageError):
+            execution.give_back()
+            self._term.database.start_flush()
 
     async def _until_ended(self, timeout: float) -> None:
         """Wait until no execution is left, for ``timeout`` seconds at most."""

@@ -451,6 +451,7 @@ def test_a_field_that_was_added_gets_its_default() -> None:
     [
         ("", "not JSON"),
         ("[", "not JSON"),
+        ("1 2", "not JSON"),
         ('{"$type":"no such type","value":1}', "does not know the type"),
         ('{"$type":"set"}', "KeyError"),
         ('{"$type":"set","value":1}', "TypeError"),

@@ -196,6 +196,26 @@ async def test_run_of_a_busy_key_is_not_processed(
         assert await durably.process_one() is True
 
 
+async def test_run_that_is_stopped_before_its_first_turn_is_given_back(
+    tab: Tab, bodies: Bodies
+) -> None:
+    @job
+    async def act(step: Step) -> str:
+        return await step.run("act", bodies, "act")
+
+    async with tab.durably(act, autostart=False) as durably:
+        handle = await durably.trigger(act())
+        processing = asyncio.ensure_future(durably.process_one())
+        await until(lambda: durably._leader._execution_of(handle.id))
+        await durably.stop()
+        await processing
+
+        assert (await durably.get_run(handle.id)).status is RunStatus.PENDING
+        assert bodies.ran == []
+        await durably.process_one()
+        assert await handle.result() == "act is done"
+
+
 @pytest.mark.parametrize("verb", ["process_one", "process_until_idle", "stop"])
 async def test_worker_is_driven_inside_the_block_only(tab: Tab, verb: str) -> None:
     durably = tab.durably(say, autostart=False)

@@ -20,6 +20,7 @@ from durably import (
     StorageLost,
     job,
 )
+from durably.events import Event
 from durably.local import FileMirror, local_environment
 from durably.ports import Landed
 from durably.store.leases import Leases
@@ -407,6 +408,34 @@ async def test_worker_survives_an_error_of_its_own(
 
             assert await handle.result() == "done"
     assert [event.message for event in errors] == ["RuntimeError('a bug')"]
+
+
+async def test_error_where_a_run_makes_way_for_the_next_is_told_once_and_ends_nothing(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Leases.claim
+    failures: list[Exception] = []
+
+    def claim_or_fail(self: Leases, *args: object) -> object:
+        if failures:
+            raise failures.pop()
+        return claim(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Leases, "claim", claim_or_fail)
+    async with tab.durably(idle) as durably:
+        errors = record(durably, "worker:error")
+        completed = record(durably, "run:complete")
+
+        def break_at_the_third(event: Event) -> None:
+            if len(completed) == 3:
+                failures.extend([RuntimeError("a bug"), RuntimeError("a bug")])
+
+        durably.on("run:complete", break_at_the_third)
+        handles = await durably.trigger_many([idle() for _ in range(5)])
+        await tab.clock.advance(2)
+
+        assert [await handle.result() for handle in handles] == ["done"] * 5
+        assert [event.message for event in errors] == ["RuntimeError('a bug')"]
 
 
 @dataclass(frozen=True)

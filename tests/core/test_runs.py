@@ -64,6 +64,15 @@ async def test_trigger_returns_the_pending_run_that_it_created(tab: Tab) -> None
         assert handle.run.created_at == tab.clock.now()
 
 
+async def test_run_of_a_new_handle_is_the_one_that_is_stored(tab: Tab) -> None:
+    async with tab.durably(add, autostart=False) as durably:
+        handle = await durably.trigger(
+            add(2), idempotency_key="i", concurrency_key="c", labels={"tenant": "a"}
+        )
+
+        assert handle.run == await durably.get_run(handle.id)
+
+
 async def test_stored_input_is_the_given_arguments_by_name_without_defaults(tab: Tab) -> None:
     async with tab.durably(add) as durably:
         handle = await durably.trigger(add(2))

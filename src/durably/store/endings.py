@@ -1,4 +1,4 @@
-"""What becomes of the things that belong to a run when its owner goes, and when it ends."""
+"""What becomes of the tries of a run when its owner goes."""
 
 from __future__ import annotations
 
@@ -27,22 +27,3 @@ def interrupt_attempts(
         """,
         {"run_id": run_id, "reason": reason, "now": now},
     )
-
-
-def clear_up(database: Database, run_id: str, now: int, *, keeps_outputs: bool) -> None:
-    """The run has ended: nothing can be signalled any more, and no output is needed for replay."""
-    database.write(
-        """
-        update waits
-        set outcome = 'closed',
-            settled_at = :now
-        where run_id = :run_id
-          and outcome is null
-        """,
-        {"run_id": run_id, "now": now},
-    )
-    if not keeps_outputs:
-        database.write(
-            "update steps set output = null where run_id = :run_id and output is not null",
-            {"run_id": run_id},
-        )

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from ..database import Database
 from ..model import Claim, ErrorInfo, InterruptionReason, Lease, Progress, RunStatus
 from ..records import record
-from .endings import clear_up, interrupt_attempts
+from .endings import interrupt_attempts
 from .rows import error_text
 
 
@@ -35,8 +35,13 @@ class Leases:
         Not considered are runs whose ids are ``left_out``, and those whose concurrency key is busy:
         the key has a running run.
         """
+        parameters: dict[str, object] = {"jobs": json.dumps(list(jobs)), "owner": owner, "now": now}
+        exclusion = ""
+        if left_out:
+            parameters["left_out"] = json.dumps(list(left_out))
+            exclusion = "and id not in (select value from json_each(:left_out))"
         rows = self._database.write_returning(
-            """
+            f"""
             update runs
             set status = 'running',
                 lease_owner = :owner,
@@ -49,7 +54,7 @@ class Leases:
                 where status = 'pending'
                   and status <> 'completed'
                   and job in (select value from json_each(:jobs))
-                  and id not in (select value from json_each(:left_out))
+                  {exclusion}
                   and (concurrency_key is null or not exists (
                     select 1
                     from runs as busy
@@ -63,12 +68,7 @@ class Leases:
               )
             returning id, job, input, lease_generation
             """,
-            {
-                "jobs": json.dumps(list(jobs)),
-                "left_out": json.dumps(list(left_out)),
-                "owner": owner,
-                "now": now,
-            },
+            parameters,
         )
         if not rows:
             return None
@@ -243,7 +243,11 @@ class Leases:
         reason: InterruptionReason = "unknown",
     ) -> bool:
         """``reason``: why the tries under way did not end, if there are any."""
-        return self._end(lease, RunStatus.FAILED, None, error, now, keeps_outputs, reason)
+        with self._database.transaction():
+            has_failed = self._end(lease, RunStatus.FAILED, None, error, now, keeps_outputs)
+            if has_failed:
+                interrupt_attempts(self._database, lease.run_id, reason, now)
+        return has_failed
 
     def _end(
         self,
@@ -253,33 +257,31 @@ class Leases:
         error: ErrorInfo | None,
         now: int,
         keeps_outputs: bool,
-        reason: InterruptionReason = "unknown",
     ) -> bool:
-        with self._database.transaction():
-            changed = self._database.write(
-                """
-                update runs
-                set status = :status,
-                    output = :output,
-                    error = :error,
-                    completed_at = :now,
-                    lease_owner = null,
-                    heartbeat_at = null
-                where id = :run_id
-                  and lease_generation = :generation
-                  and status = 'running'
-                """,
-                {
-                    **guard(lease),
-                    "status": status.value,
-                    "output": output,
-                    "error": error_text(error),
-                    "now": now,
-                },
-            )
-            if changed:
-                interrupt_attempts(self._database, lease.run_id, reason, now)
-                clear_up(self._database, lease.run_id, now, keeps_outputs=keeps_outputs)
+        """What belongs to the run ends with it: the schema has a trigger for that."""
+        changed = self._database.write(
+            """
+            update runs
+            set status = :status,
+                output = :output,
+                error = :error,
+                completed_at = :now,
+                lease_owner = null,
+                heartbeat_at = null,
+                keeps_outputs = :keeps_outputs
+            where id = :run_id
+              and lease_generation = :generation
+              and status = 'running'
+            """,
+            {
+                **guard(lease),
+                "status": status.value,
+                "output": output,
+                "error": error_text(error),
+                "now": now,
+                "keeps_outputs": keeps_outputs,
+            },
+        )
         return changed == 1
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from typing import Any
 
 from ..codec import decode
 from ..errors import UnreadableValue
 from ..model import Attempt, ErrorInfo, LogLine, Progress, Run, RunStatus, StepRecord, Wait
 
+Row = sqlite3.Row | Mapping[str, Any]
+"""Columns by name."""
 
-def run_from(row: sqlite3.Row) -> Run:
+
+def run_from(row: Row) -> Run:
     progress = row["progress"]
     return Run(
         id=row["id"],

@@ -9,11 +9,25 @@ from collections.abc import Collection, Mapping
 
 from ..codec import is_text
 from ..database import Database, Parameters
-from ..errors import ConcurrencyConflict
+from ..errors import ConcurrencyConflict, RunNotFound
 from ..model import Coalesce, Disposition, Run, RunStatus
 from ..records import record
-from .endings import clear_up, interrupt_attempts
-from .rows import run_from
+from .endings import interrupt_attempts
+from .rows import Row, run_from
+
+UNCLAIMED = {
+    "status": "pending",
+    "lease_owner": None,
+    "lease_generation": 0,
+    "heartbeat_at": None,
+    "interruptions": 0,
+    "progress": None,
+    "output": None,
+    "error": None,
+    "started_at": None,
+    "completed_at": None,
+}
+"""What a run begins with, as the schema has it."""
 
 
 @record
@@ -35,7 +49,7 @@ class Creation:
 
     disposition: Disposition
     run_id: str
-    row: sqlite3.Row | None
+    row: Row | None
     """None where the run behind the idempotency key was purged."""
 
     @property
@@ -73,9 +87,12 @@ class Runs:
         row = self._row(run_id) if is_text(run_id) else None
         return None if row is None else run_from(row)
 
-    def status(self, run_id: str) -> RunStatus | None:
-        rows = self._database.read("select status from runs where id = :id", {"id": run_id})
-        return RunStatus(rows[0]["status"]) if rows else None
+    def ended(self, run_id: str) -> Run | None:
+        """The run if it is terminal, None if it is not yet. Raises RunNotFound."""
+        row = self._row(run_id)
+        if row is None:
+            raise RunNotFound(run_id)
+        return None if row["completed_at"] is None else run_from(row)
 
     def find(
         self,
@@ -128,41 +145,43 @@ class Runs:
                 set status = 'cancelled',
                     completed_at = :now,
                     lease_owner = null,
-                    heartbeat_at = null
+                    heartbeat_at = null,
+                    keeps_outputs = :keeps_outputs
                 where id = :id
                   and status in ('pending', 'running', 'waiting')
                 """,
-                {"id": run_id, "now": now},
+                {"id": run_id, "now": now, "keeps_outputs": keeps_outputs},
             )
             if changed:
                 interrupt_attempts(self._database, run_id, "cancelled", now)
-                clear_up(self._database, run_id, now, keeps_outputs=keeps_outputs)
         return changed == 1
 
     def _row(self, run_id: str) -> sqlite3.Row | None:
         rows = self._database.read("select * from runs where id = :id", {"id": run_id})
         return rows[0] if rows else None
 
-    def _insert(self, new: NewRun, now: int) -> sqlite3.Row:
-        (row,) = self._database.write_returning(
+    def _insert(self, new: NewRun, now: int) -> Row:
+        """The row as it is stored, put together here: SQLite takes long to return all of it."""
+        row: dict[str, object] = {
+            "id": new_id(now),
+            "job": new.job,
+            "input": new.input,
+            "idempotency_key": new.idempotency_key,
+            "concurrency_key": new.concurrency_key,
+            "labels": new.labels,
+            "created_at": now,
+        }
+        (stored,) = self._database.write_returning(
             """
             insert into runs
               (id, job, input, idempotency_key, concurrency_key, labels, created_at)
             values
-              (:id, :job, :input, :idempotency_key, :concurrency_key, :labels, :now)
-            returning *
+              (:id, :job, :input, :idempotency_key, :concurrency_key, :labels, :created_at)
+            returning sequence
             """,
-            {
-                "id": new_id(now),
-                "job": new.job,
-                "input": new.input,
-                "idempotency_key": new.idempotency_key,
-                "concurrency_key": new.concurrency_key,
-                "labels": new.labels,
-                "now": now,
-            },
+            row,
         )
-        return row
+        return UNCLAIMED | row | {"sequence": stored["sequence"]}
 
     def _known_by_key(self, new: NewRun, now: int) -> str | None:
         """The id of the run that has the idempotency key, or had it before it was purged."""
