@@ -128,6 +128,8 @@ class Emitter:
     def _deliver_ready(self) -> None:
         if self._is_delivering:
             return  # A listener caused this event: every listener gets the one before it first.
+        if not self._staged:
+            return
         self._is_delivering = True
         try:
             while self._staged and self._staged[0][0] <= self._durable:

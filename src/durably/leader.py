@@ -109,7 +109,7 @@ class Leader:
         """The current term; waits for one where another tab leads."""
         if self._term is None:
             raise NotOpen(self._name)
-        return await asyncio.shield(self._term)
+        return self._term.result() if self._term.done() else await asyncio.shield(self._term)
 
     def on_term_over(self, callback: Callable[[], None]) -> Unsubscribe:
         """Call ``callback`` whenever a term ends: what it knew has to be asked for again."""
