@@ -44,7 +44,7 @@ from .errors import (
     WaitTimeout,
 )
 from .handle import RunHandle
-from .jobs import Call, Job, job
+from .jobs import Call, Job, Trigger, job
 from .model import (
     Attempt,
     Coalesce,
@@ -63,7 +63,6 @@ from .model import (
 )
 from .ports import Environment
 from .step import Step
-from .triggers import Trigger
 
 __all__ = [
     "Attempt",

@@ -9,13 +9,18 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from .codec import path_to
 from .errors import InvalidArguments, OutputMismatch
 from .hints import evaluated
-from .matching import Matcher
 from .signatures import signature_of
+
+if TYPE_CHECKING:
+    from .matching import Matcher
+
+PLAIN = frozenset({bool, int, float, str, bytes})
 
 
 class JobAnnotations:
@@ -27,7 +32,6 @@ class JobAnnotations:
 
     def __init__(self, function: Callable[..., object], job: str) -> None:
         self._job = job
-        self._matcher = Matcher()
         signature = signature_of(function)
         names = inspect.unwrap(function).__globals__
         _step, *parameters = signature.parameters.values()
@@ -53,16 +57,27 @@ class JobAnnotations:
         for name, value in arguments.items():
             if value is self._signature.parameters[name].default:
                 continue  # As in `size: int = None`: to say it aloud is no worse than to leave it.
-            problem = self._matcher.mismatch(value, self._hints[name], path_to("$", name))
+            problem = self._mismatch(value, self._hints[name], path_to("$", name))
             if problem is not None:
                 raise InvalidArguments(self._job, problem)
         return arguments
 
     def check_output(self, value: object) -> None:
         """Raise OutputMismatch unless ``value`` is what the job's function says that it returns."""
-        problem = self._matcher.mismatch(value, self._output)
+        problem = self._mismatch(value, self._output)
         if problem is not None:
             raise OutputMismatch(self._job, problem)
+
+    @cached_property
+    def _matcher(self) -> Matcher:
+        from .matching import Matcher
+
+        return Matcher()
+
+    def _mismatch(self, value: object, hint: object, path: str = "$") -> str | None:
+        if type(value) is hint and hint in PLAIN:
+            return None  # Most are, and need no more code than this to be compiled.
+        return self._matcher.mismatch(value, hint, path)
 
 
 def _hint(annotation: object, names: dict[str, object]) -> object:

@@ -21,8 +21,7 @@ from .errors import (
 )
 from .events import LogWrite, RunCancel, RunDelete
 from .handle import RunHandle
-from .housekeeping import purge
-from .jobs import AnyJob, Call, registry
+from .jobs import AnyJob, Call, Trigger, registry
 from .leader import Leader
 from .model import (
     Coalesce,
@@ -30,11 +29,9 @@ from .model import (
     Progress,
     Receipt,
 )
+from .options import OnHidden, check_count, check_flag, check_options
 from .ports import Environment
 from .queries import Queries
-from .term import OnHidden, check_count, check_flag, check_options
-from .triggers import Trigger, check_label_schema, check_trigger, create_runs
-from .waits import signal
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -103,6 +100,8 @@ class Durably(Queries):
         )
         check_flag("autostart", autostart)
         if labels is not None:
+            from .triggers import check_label_schema
+
             check_label_schema(labels)
         self.name = name
         self._options = options
@@ -174,6 +173,8 @@ class Durably(Queries):
             raise InvalidOption("triggers", triggers, "a list of calls of jobs, or of Trigger(...)")
         items = [item if isinstance(item, Trigger) else Trigger(item) for item in triggers]
         term = await self._leader.term()
+        from .triggers import check_trigger, create_runs
+
         now = term.clock.now()
         news = [check_trigger(item, self._jobs, self._label_schema, now) for item in items]
         creations = create_runs(term, news)
@@ -237,6 +238,8 @@ class Durably(Queries):
         has ended; SignalConflict where ``signal_id`` was used with another payload;
         UnstorableValue; InvalidOption.
         """
+        from .waits import signal
+
         receipt = await signal(await self._leader.term(), wait_id, payload, signal_id)
         self._leader.wake()
         return receipt
@@ -280,6 +283,8 @@ class Durably(Queries):
         check_count("limit", limit)
         age = seconds(older_than, "older_than")
         term = await self._leader.term()
+        from .housekeeping import purge
+
         purged = purge(term, age, limit)
         await term.database.flush(self._options.durability)
         return len(purged)

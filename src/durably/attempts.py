@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 
 from .clock import Timer
-from .codec import encode
-from .errors import InvalidOption, StorageError, UnstorableValue
+from .errors import StorageError
 from .model import Claim, InterruptionReason
 from .term import Term
 
@@ -101,16 +99,3 @@ class Attempts:
             attempt.was_seen = True
         if any(not attempt.is_saved for attempt in self._open.values()):
             self._timer = self._term.clock.call_later(RECORD_INTERVAL, self._look)
-
-
-def metadata_text(metadata: object) -> str:
-    """``metadata`` as it is stored. Raises InvalidOption for what is no JSON object."""
-    wanted = "a JSON object: a dict with text as keys, of dicts, lists, texts, numbers and None"
-    try:
-        encode(metadata)  # Not too deep and not circular, then.
-        plain = json.loads(json.dumps(metadata, allow_nan=False))
-    except (TypeError, ValueError, UnstorableValue) as error:
-        raise InvalidOption("metadata", metadata, f"{wanted} ({error})") from error
-    if not isinstance(plain, dict) or plain != metadata:
-        raise InvalidOption("metadata", metadata, wanted)
-    return encode(plain)

@@ -19,7 +19,7 @@ from .events import StepComplete, StepFail, StepReplay, StepStart
 from .execution import Execution, is_cancelled
 from .failure import describe_error
 from .model import Durability, ErrorInfo, Lease
-from .term import check_durability
+from .options import check_durability
 
 OUTPUT_ERRORS = frozenset(
     f"{kind.__module__}.{kind.__qualname__}" for kind in (UnstorableValue, UnreadableValue)
@@ -46,6 +46,11 @@ class Checkpointing:
         self._execution = execution
         self._run_id = execution.run_id
         self._job = execution.claim.job
+
+    @property
+    def current(self) -> str | None:
+        """The step that the caller is a part of, if it is one of this execution."""
+        return step_of(self._execution)
 
     async def run(
         self,

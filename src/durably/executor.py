@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+from .checkpointing import Checkpointing
 from .codec import decode, encode
 from .errors import StepFailed, StorageError, UnreadableValue
 from .events import RunComplete, RunFail
@@ -76,7 +77,7 @@ async def _ending(execution: Execution, job: AnyJob) -> Output | ErrorInfo | Non
         return None
     assert isinstance(arguments, dict), "a stored input is arguments by name"
     try:
-        text = encode(await job.function(Step(execution), **arguments))
+        text = encode(await job.function(Step(execution, Checkpointing(execution)), **arguments))
         # What is checked is what ``result()`` will give.
         output = Output(text, decode(text))
         job.check_output(output.value)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from .errors import RunNotFound
 from .events import LogWrite
 from .model import Disposition, Progress, Run
-from .store.runs import Creation
 
 if TYPE_CHECKING:
     from .app import Durably
+    from .store.runs import Creation
 
 R_co = TypeVar("R_co", covariant=True)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from .codec import encode, is_text
 from .errors import InvalidArguments, InvalidOption, UnstorableValue
+from .model import Coalesce
 from .records import record
 from .signatures import check_job_function
 
@@ -29,6 +31,18 @@ class Call(Generic[R_co]):
     job: str
     arguments: dict[str, object]
     input: str
+
+
+@record
+class Trigger(Generic[R_co]):
+    """A call of a job, with what is to be said about its run; one item of ``trigger_many``."""
+
+    call: Call[R_co]
+    idempotency_key: str | None = None
+    idempotency_ttl: float | timedelta | None = None
+    concurrency_key: str | None = None
+    coalesce: Coalesce | None = None
+    labels: Mapping[str, object] | None = None
 
 
 class Job(Generic[P, R_co]):

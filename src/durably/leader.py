@@ -11,9 +11,9 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from .clock import Bell, SteadyTime
-from .database import Database
 from .emitter import Emitter
 from .errors import NotOpen, StopSignal, StorageError, StorageFenced, StorageLost, StorageRefused
 from .events import (
@@ -24,14 +24,16 @@ from .events import (
     TabLeader,
     WorkerError,
 )
-from .execution import Execution
-from .heartbeat import Heartbeat
 from .jobs import AnyJob
 from .model import Progress
+from .options import Options
 from .ports import Environment, Mirror, Unsubscribe
-from .store import Store
-from .term import Options, Term
-from .worker import Worker
+
+if TYPE_CHECKING:
+    from .database import Database
+    from .execution import Execution
+    from .term import Term
+    from .worker import Worker
 
 REOPENINGS = 3
 """Tries to open a storage again that was there before, one after the other."""
@@ -86,6 +88,7 @@ class Leader:
         self._term = asyncio.get_running_loop().create_future()
         self._environment.leadership.on_lost(self._lose)
         self._task = asyncio.ensure_future(self._lead())
+        asyncio.get_running_loop().call_soon(_compile_ahead)
         try:
             await self.term()
         except BaseException:
@@ -220,6 +223,11 @@ class Leader:
 
     async def _serve(self, refusal: StorageRefused | None) -> None:
         """One term, from the takeover to its end."""
+        from .heartbeat import Heartbeat
+        from .store import Store
+        from .term import Term
+        from .worker import Worker
+
         assert self._term is not None
         database = await self._open_database(refusal)
         self._terms += 1
@@ -304,6 +312,8 @@ class Leader:
         return database
 
     async def _open(self, mirror: Mirror) -> Database:
+        from .database import Database
+
         database = Database(self._name, mirror, self._environment.clock)
         database.on_durable = self._events.durable_up_to
         database.on_failure = self._failed
@@ -338,6 +348,11 @@ class Leader:
             "Another tab leads %r; this one waits and takes over when that tab is gone.", self._name
         )
         self._events.emit_now(TabFollower())
+
+
+def _compile_ahead() -> None:
+    """Import what a term begins with, while another tab may have the lock."""
+    from . import database, heartbeat, term, triggers, waiting, worker  # noqa: F401
 
 
 def _may_pass(error: Exception) -> bool:

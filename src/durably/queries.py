@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import timedelta
 from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING
 
 from .clock import seconds
 from .codec import is_text
@@ -19,9 +20,10 @@ from .errors import (
 from .events import EVENT_TYPES, Event, LogWrite
 from .leader import Leader
 from .model import Attempt, ErrorInfo, LogLine, Progress, Run, RunStatus, StepRecord, Wait, statuses
-from .term import Term, check_count
-from .triggers import check_labels
-from .waiting import ENDINGS, standing_of, wait_until_terminal
+from .options import check_count
+
+if TYPE_CHECKING:
+    from .term import Term
 
 
 class Queries:
@@ -57,6 +59,8 @@ class Queries:
         To page through them while others come and go, pass the last run of a page as ``before``.
         Raises InvalidOption.
         """
+        from .triggers import check_labels
+
         try:
             wanted = statuses(status)
         except (TypeError, ValueError):
@@ -135,6 +139,8 @@ class Queries:
         Raises RunFailed; RunWasCancelled; RunNotFound, also where it is deleted meanwhile;
         WaitTimeout (the run goes on); NotOpen where the Durably is left meanwhile.
         """
+        from .waiting import wait_until_terminal
+
         run = await wait_until_terminal(
             self._leader,
             self._events,
@@ -186,6 +192,8 @@ class Queries:
         the events as they come. Ends behind the one that ends the run or deletes it. Raises
         RunNotFound and EventsOverflow.
         """
+        from .waiting import ENDINGS, standing_of
+
         term = await self._settled()
         live = self._events.stream(run_id)
         run = term.store.runs.get(run_id)

@@ -7,17 +7,17 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
-from . import waits
-from .attempts import metadata_text
-from .checkpointing import Checkpointing, step_of
-from .codec import encode
+from .codec import encode, metadata_text
 from .errors import InvalidOption, NotInsideStep, StorageError, UnstorableValue
 from .events import LogWrite
-from .execution import Execution
 from .model import Durability, Progress, Wait, WaitResult
-from .term import check_text
+from .options import check_text
+
+if TYPE_CHECKING:
+    from .checkpointing import Checkpointing
+    from .execution import Execution
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -26,9 +26,9 @@ Ts = TypeVarTuple("Ts")
 class Step:
     """The steps, progress and log of one run. A job function gets it as its first argument."""
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, checkpointing: Checkpointing) -> None:
         self._execution = execution
-        self._checkpointing = Checkpointing(execution)
+        self._checkpointing = checkpointing
 
     @property
     def run_id(self) -> str:
@@ -157,7 +157,7 @@ class Step:
             level=level,
             message=message,
             data=data,
-            step=step_of(self._execution),
+            step=self._checkpointing.current,
         )
         is_kept = self._execution.term.options.persist_logs
         self._in_the_loop(self._write, line, _text_of(data) if is_kept else None)
@@ -215,7 +215,7 @@ class Step:
 
         Raises NotInsideStep; InvalidOption for what is no JSON object.
         """
-        execution, step = self._execution, step_of(self._execution)
+        execution, step = self._execution, self._checkpointing.current
         execution.check_owned()
         if step is None or not execution.attempts.is_under_way(step):
             raise NotInsideStep("set_metadata")
@@ -246,7 +246,9 @@ class Step:
 
         Raises DuplicateStep where the name is used twice, WaitInsideStep, InvalidOption.
         """
-        return waits.prepare_wait(self._execution, name, timeout, metadata, _call_site())
+        from .waits import prepare_wait
+
+        return prepare_wait(self._execution, name, timeout, metadata, _call_site())
 
     async def wait_for(self, wait: Wait) -> WaitResult:
         """How the wait ended: with a signal, or because its time was over; whichever came first.
@@ -257,7 +259,9 @@ class Step:
 
         Raises WaitInsideStep, InvalidOption, and the stop signals of the run.
         """
-        return await waits.wait_for(self._execution, wait)
+        from .waits import wait_for
+
+        return await wait_for(self._execution, wait)
 
 
 async def _until_done(tasks: list[asyncio.Task[object]]) -> None:

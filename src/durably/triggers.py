@@ -5,35 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Generic, Literal, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Literal, get_args, get_origin, get_type_hints, is_typeddict
 
 from .clock import seconds
 from .codec import is_text
 from .errors import InvalidOption, JobNotRegistered
 from .events import RunCoalesced, RunTrigger
-from .jobs import AnyJob, Call
+from .jobs import AnyJob, Call, Trigger
 from .model import Coalesce
-from .records import record
 from .store.rows import readable
 from .store.runs import Creation, NewRun
 from .term import Term
 
-R_co = TypeVar("R_co", covariant=True)
-
 LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
-
-
-@record
-class Trigger(Generic[R_co]):
-    """A call of a job, with what is to be said about its run; one item of ``trigger_many``."""
-
-    call: Call[R_co]
-    idempotency_key: str | None = None
-    idempotency_ttl: float | timedelta | None = None
-    concurrency_key: str | None = None
-    coalesce: Coalesce | None = None
-    labels: Mapping[str, object] | None = None
 
 
 def check_trigger(

@@ -7,10 +7,9 @@ import os
 from collections.abc import Mapping
 from datetime import timedelta
 
-from .attempts import metadata_text
 from .checkpointing import step_of
 from .clock import seconds
-from .codec import encode
+from .codec import encode, metadata_text
 from .errors import (
     InvalidOption,
     SignalConflict,
@@ -22,9 +21,10 @@ from .errors import (
 from .events import RunRequeued
 from .execution import Execution
 from .model import Receipt, Wait, WaitResult
+from .options import check_text
 from .store.runs import new_id
 from .store.waits import Settled
-from .term import Term, check_text
+from .term import Term
 
 
 async def prepare_wait(
