@@ -59,6 +59,9 @@ class Execution:
         self.progress = ProgressWriter(term, claim)
         self.cancelled = asyncio.Event()
         """Set when a step under way has to stop: nothing it does will be stored."""
+        self.claim_successor: Callable[[], Claim | None] = lambda: None
+        """Called in the transaction that ends the run: claims the one that takes its place."""
+        self.successor: Claim | None = None
 
     # Stopping
 

@@ -92,17 +92,26 @@ async def _ending(execution: Execution, job: AnyJob) -> Output | ErrorInfo | Non
 
 
 def _store(execution: Execution, ending: Output | ErrorInfo) -> None:
+    """End the run, and let the next one take its place, in one transaction."""
     term, lease = execution.term, execution.lease
     run_id, job, now = execution.run_id, execution.claim.job, term.clock.now()
     keeps_outputs = term.options.preserve_steps
-    if isinstance(ending, ErrorInfo):
-        if term.store.leases.fail(lease, ending, now, keeps_outputs=keeps_outputs):
-            term.tell(RunFail(run_id=run_id, job=job, error=ending))
-            return
-    elif term.store.leases.complete(lease, ending.text, now, keeps_outputs=keeps_outputs):
-        term.tell(RunComplete(run_id=run_id, job=job, output=ending.value))
+    with term.database.transaction():
+        if isinstance(ending, ErrorInfo):
+            has_ended = term.store.leases.fail(lease, ending, now, keeps_outputs=keeps_outputs)
+        else:
+            has_ended = term.store.leases.complete(
+                lease, ending.text, now, keeps_outputs=keeps_outputs
+            )
+        successor = execution.claim_successor() if has_ended else None
+    if not has_ended:
+        execution.refused()
         return
-    execution.refused()
+    execution.successor = successor
+    if isinstance(ending, ErrorInfo):
+        term.tell(RunFail(run_id=run_id, job=job, error=ending))
+    else:
+        term.tell(RunComplete(run_id=run_id, job=job, output=ending.value))
 
 
 def _failure(error: BaseException) -> ErrorInfo:

@@ -171,40 +171,48 @@ class Worker:
             has_claimed = True
         return has_claimed
 
-    def _claim_next(self) -> bool:
-        """Start what comes next without a look; False where that takes one.
-
-        Each execution makes its claim durable before anything else.
-        """
-        try:
-            return self._claim()
-        except Exception:
-            return False  # The look meets it too, and says what it was.
-
     def _claim_one(self) -> Execution | None:
-        term = self._term
-        if not self._may_claim():
+        if not self._may_claim(len(self.executions)):
             return None
-        # Not the runs whose old execution is still winding down here.
-        left_out = {*self.executions, *self._parked}
-        claim = term.store.leases.claim(self._jobs.keys(), term.owner, term.clock.now(), left_out)
+        claim = self._oldest()
         if claim is None:
             self._tell_unknown_jobs()
             return None
-        lease = claim.lease
-        term.tell(RunClaimed(run_id=lease.run_id, job=claim.job, lease_generation=lease.generation))
         return self._start_execution(claim)
 
-    def _may_claim(self) -> bool:
+    def _claim_successor(self) -> Claim | None:
+        """What takes the place of a run that ends. None also where finding that takes a look."""
+        if not (self._has_backlog and self._is_claiming):
+            return None
+        try:
+            return self._oldest() if self._may_claim(len(self.executions) - 1) else None
+        except StorageError:
+            raise  # The transaction is gone, and the end of the run with it.
+        except Exception:
+            return None  # The look meets it too, and says what it was.
+
+    def _may_claim(self, running: int) -> bool:
         return (
             not self._is_lost
-            and len(self.executions) < self._term.options.max_concurrent_runs
+            and running < self._term.options.max_concurrent_runs
             and self._term.visibility.is_visible
             and not self._term.database.is_full
         )
 
+    def _oldest(self) -> Claim | None:
+        """Claim the oldest run there is, and none whose old execution is winding down here."""
+        term = self._term
+        left_out = {*self.executions, *self._parked}
+        return term.store.leases.claim(self._jobs.keys(), term.owner, term.clock.now(), left_out)
+
     def _start_execution(self, claim: Claim) -> Execution:
+        """Each execution makes its claim durable before anything else."""
+        lease = claim.lease
+        self._term.tell(
+            RunClaimed(run_id=lease.run_id, job=claim.job, lease_generation=lease.generation)
+        )
         execution = Execution(self._term, claim)
+        execution.claim_successor = self._claim_successor
         task = asyncio.ensure_future(execute(execution, self._jobs))
         execution.task = task
         self.executions[execution.run_id] = execution
@@ -220,8 +228,12 @@ class Worker:
             self._parked.add(execution.run_id)
         if task.cancelled() and not execution.is_ended:
             self._give_back(execution)
-        if not (self._has_backlog and self._claim_next()):
+        if execution.successor is None:
             self.wake()
+        elif self._is_claiming and not self._is_lost:
+            self._start_execution(execution.successor)
+        else:
+            self._give_back(Execution(self._term, execution.successor))
         if not task.cancelled() and (error := task.exception()) is not None:
             logging.getLogger("durably").error(
                 "Run %s could not be executed.", execution.run_id, exc_info=error
@@ -229,7 +241,7 @@ class Worker:
             self._term.events.emit_now(WorkerError(message=repr(error), run_id=execution.run_id))
 
     def _give_back(self, execution: Execution) -> None:
-        """Return the lease of an execution that was cancelled before it could do so itself."""
+        """Return the lease of an execution that had no turn to do so itself."""
         with suppress(StorageError):
             execution.give_back()
             self._term.database.start_flush()

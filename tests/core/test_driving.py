@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from durably import InvalidOption, NotOpen, RunHandle, RunStatus, Step, job
+from durably import InvalidOption, NotOpen, RunHandle, RunStatus, Step, Trigger, job
 from durably.testing import settle
 from tests.core.kit import Bodies, Gate, Tab, record, types, until
 
@@ -548,3 +548,61 @@ async def test_worker_with_a_backlog_still_looks_after_what_time_settles(tab: Ta
         assert order.count("run:complete") == 21
         assert 6 <= order.index("run:requeued") <= 9
         assert (await durably.get_run(waiting.id)).is_terminal
+
+
+async def test_end_of_a_run_and_claim_of_the_next_are_one_commit(tab: Tab) -> None:
+    async with tab.durably(say) as durably:
+        handles = await durably.trigger_many([say(str(number)) for number in range(10)])
+        told = record(durably)
+        writes = tab.disk.writes
+        assert [await handle.result() for handle in handles] == [str(n) for n in range(10)]
+
+    # The first claim is one of its own, and so is the last end.
+    assert tab.disk.writes - writes <= 12
+    assert types(told)[:20] == ["run:claimed", "run:complete"] * 10
+
+
+async def test_successor_is_given_back_where_the_worker_is_stopped_meanwhile(tab: Tab) -> None:
+    stopping: list[asyncio.Task[None]] = []
+    async with tab.durably(say) as durably:
+        stop = durably.on(
+            "run:complete", lambda event: stopping.append(asyncio.ensure_future(durably.stop()))
+        )
+        first, second = await durably.trigger_many([say("a"), say("b")])
+        await first.result()
+        stop()
+        await asyncio.gather(*stopping)
+        left = await durably.get_run(second.id)
+
+        assert len(stopping) == 1
+        assert (left.status, left.lease_generation) == (RunStatus.PENDING, 1)
+
+        durably.start()
+
+        assert await second.result() == "b"
+        assert (await durably.get_run(second.id)).lease_generation == 2
+
+
+@pytest.mark.parametrize("lands", [False, True])
+@pytest.mark.parametrize("at", range(2, 14))
+async def test_crash_at_any_write_of_a_backlog_repeats_one_step_at_most(
+    tab: Tab, at: int, lands: bool
+) -> None:
+    bodies = Bodies()
+
+    @job
+    async def once(step: Step, number: int) -> str:
+        return await step.run("once", bodies, f"body {number}")
+
+    triggers = [Trigger(once(number), idempotency_key=str(number)) for number in range(4)]
+    async with tab.life(once) as life:
+        tab.disk.fail(at, "die", lands=lands)
+        triggering = asyncio.ensure_future(life.durably.trigger_many(triggers))
+        await settle()
+        triggering.cancel()
+    async with tab.life(once) as life:
+        handles = await life.durably.trigger_many(triggers)
+        results = [await handle.result() for handle in handles]
+
+    assert results == [f"body {number} is done" for number in range(4)]
+    assert len(bodies.ran) <= 5
