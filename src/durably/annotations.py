@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from .codec import path_to
 from .errors import InvalidArguments, OutputMismatch
-from .hints import evaluated
 from .signatures import signature_of
 
 if TYPE_CHECKING:
     from .matching import Matcher
 
-PLAIN = frozenset({bool, int, float, str, bytes})
+PLAIN = {kind.__name__: kind for kind in (bool, int, float, str, bytes)}
 
 
 class JobAnnotations:
@@ -75,14 +74,19 @@ class JobAnnotations:
         return Matcher()
 
     def _mismatch(self, value: object, hint: object, path: str = "$") -> str | None:
-        if type(value) is hint and hint in PLAIN:
+        if type(value) is hint and hint in PLAIN.values():
             return None  # Most are, and need no more code than this to be compiled.
         return self._matcher.mismatch(value, hint, path)
 
 
 def _hint(annotation: object, names: dict[str, object]) -> object:
-    # The same mark stands for a parameter and for a return without annotation.
-    return Any if annotation is inspect.Signature.empty else evaluated(annotation, names)
+    if annotation is inspect.Signature.empty:
+        return Any  # The same mark stands for a parameter and for a return without annotation.
+    if isinstance(annotation, str) and annotation in PLAIN and annotation not in names:
+        return PLAIN[annotation]
+    from .hints import evaluated
+
+    return evaluated(annotation, names)
 
 
 def _awaited(annotation: object) -> object:

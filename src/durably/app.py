@@ -100,7 +100,7 @@ class Durably(Queries):
         )
         check_flag("autostart", autostart)
         if labels is not None:
-            from .triggers import check_label_schema
+            from .labels import check_label_schema
 
             check_label_schema(labels)
         self.name = name

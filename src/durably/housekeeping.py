@@ -5,7 +5,6 @@ from __future__ import annotations
 from .events import RunDelete
 from .model import Run
 from .term import Term
-from .waits import expire
 
 PURGE_INTERVAL = 60.0
 """Seconds between two purges that nobody has asked for."""
@@ -25,6 +24,8 @@ class Housekeeping:
         waits, moment = self._term.store.waits, self._term.steady.now()
         deadline = waits.next_deadline()
         if deadline is not None and deadline <= moment:
+            from .waits import expire
+
             expire(self._term)
             deadline = waits.next_deadline()
         return None if deadline is None else (deadline - moment) / 1000

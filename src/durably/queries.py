@@ -59,7 +59,7 @@ class Queries:
         To page through them while others come and go, pass the last run of a page as ``before``.
         Raises InvalidOption.
         """
-        from .triggers import check_labels
+        from .labels import check_labels
 
         try:
             wanted = statuses(status)

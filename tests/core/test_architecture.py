@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
     {"owners"},
     {"emitter"},
     {"events", "jobs", "options", "ports"},
-    {"annotations"},
+    {"annotations", "labels"},
     {"matching", "signatures"},
     {"constraints", "hints"},
     {"codec"},

@@ -7,13 +7,18 @@ always a parameter, in UTC milliseconds.
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from ..database import Database
 from .leases import Leases
-from .logs import Logs
-from .retention import Retention
 from .runs import Runs
 from .steps import Steps
 from .waits import Waits
+
+if TYPE_CHECKING:
+    from .logs import Logs
+    from .retention import Retention
 
 
 class Store:
@@ -24,8 +29,21 @@ class Store:
         self.leases = Leases(database)
         self.steps = Steps(database)
         self.waits = Waits(database)
-        self.logs = Logs(database)
-        self.retention = Retention(database)
+        self._database = database
+
+    # Not every program has these; a page compiles them if it does.
+
+    @cached_property
+    def logs(self) -> Logs:
+        from .logs import Logs
+
+        return Logs(self._database)
+
+    @cached_property
+    def retention(self) -> Retention:
+        from .retention import Retention
+
+        return Retention(self._database)
 
 
 __all__ = ["Store"]
