@@ -1,10 +1,10 @@
 """Make the wheel for browsers of the wheel for everybody.
 
 A tab downloads the wheel and compiles its sources at each load. So the wheel for browsers leaves
-out what a tab does not use: the annotations of functions, comments, the README, and docstrings
-that ``help()`` of a public name does not show. Every line stays where it was, so a traceback in a
-browser tells the places of the sources. ``micropip`` and ``pip`` prefer it, by its tag, where it
-fits; everywhere else the other wheel is taken.
+out what a tab does not use: the annotations of functions, comments, most of the indentation, the
+README, and docstrings that ``help()`` of a public name does not show. Every line stays where it
+was, so a traceback in a browser tells the places of the sources. ``micropip`` and ``pip`` prefer
+it, by its tag, where it fits; everywhere else the other wheel is taken.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def texts_of_help(modules: Sequence[str]) -> set[str]:
 def slim_source(source: str, shown: set[str]) -> str:
     """The same program, each line in its place, with nothing in it that running it does not use.
 
-    Raises AssertionError when what is left would not be the same program.
+    Raises AssertionError, SyntaxError or TokenError when what is left would be another program.
     """
     tree = ast.parse(source)
     starts = [0]
@@ -96,7 +96,7 @@ def slim_source(source: str, shown: set[str]) -> str:
         if isinstance(node, Documented):
             cut.docstring_of(node, shown)
     cut.comments()
-    slim = cut.done()
+    slim = narrowed(cut.done())
     assert essence(ast.parse(slim), shown) == essence(tree, shown)
     return slim
 
@@ -158,6 +158,28 @@ def docstring_in(node: ast.AST) -> ast.Expr | None:
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         return first if isinstance(first.value.value, str) else None
     return None
+
+
+def narrowed(source: str) -> str:
+    """With one blank for each level, and none where a line only goes on with the one before."""
+    levels: dict[int, int] = {}
+    level, begins = 0, True
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in (tokenize.INDENT, tokenize.DEDENT):
+            level += 1 if token.type == tokenize.INDENT else -1
+        elif token.type == tokenize.NEWLINE:
+            begins = True
+        elif token.type not in (tokenize.NL, tokenize.ENDMARKER):
+            levels.setdefault(token.start[0], level if begins else 0)
+            begins = False
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno is not None:
+            for inside_text in range(node.lineno + 1, node.end_lineno + 1):
+                levels.pop(inside_text, None)
+    lines = source.splitlines(keepends=True)
+    for number, depth in levels.items():
+        lines[number - 1] = " " * depth + lines[number - 1].lstrip(" ")
+    return "".join(lines)
 
 
 def essence(tree: ast.Module, shown: set[str]) -> tuple[str, list[tuple[str, int | None]]]:
