@@ -172,9 +172,9 @@ class Durably(Queries):
         if not isinstance(triggers, Iterable):
             raise InvalidOption("triggers", triggers, "a list of calls of jobs, or of Trigger(...)")
         items = [item if isinstance(item, Trigger) else Trigger(item) for item in triggers]
-        term = await self._leader.term()
         from .triggers import check_trigger, create_runs
 
+        term = await self._leader.term()
         now = term.clock.now()
         news = [check_trigger(item, self._jobs, self._label_schema, now) for item in items]
         creations = create_runs(term, news)

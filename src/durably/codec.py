@@ -17,7 +17,7 @@ from collections.abc import Coroutine, Iterable
 from reprlib import repr as short_repr
 from typing import Any, TypeGuard
 
-from .errors import InvalidOption, UnreadableValue, UnstorableValue
+from .errors import UnreadableValue, UnstorableValue
 
 MAX_DEPTH = 100
 """How deep values may nest. One level takes up to five Python calls, of a thousand that there are,
@@ -267,16 +267,3 @@ def _advice(value: object) -> str:
     if isinstance(value, Iterable):
         return "Convert it with list(...)."
     return "Store plain values that describe it, or a dataclass."
-
-
-def metadata_text(metadata: object) -> str:
-    """``metadata`` as it is stored. Raises InvalidOption for what is no JSON object."""
-    wanted = "a JSON object: a dict with text as keys, of dicts, lists, texts, numbers and None"
-    try:
-        encode(metadata)  # Not too deep and not circular, then.
-        plain = json.loads(json.dumps(metadata, allow_nan=False))
-    except (TypeError, ValueError, UnstorableValue) as error:
-        raise InvalidOption("metadata", metadata, f"{wanted} ({error})") from error
-    if not isinstance(plain, dict) or plain != metadata:
-        raise InvalidOption("metadata", metadata, wanted)
-    return encode(plain)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Literal, get_args
 
 from .clock import seconds
-from .codec import is_text
-from .errors import InvalidOption
+from .codec import encode, is_text
+from .errors import InvalidOption, UnstorableValue
 from .model import Durability
 from .records import record
 
@@ -98,3 +99,16 @@ def check_durability(durability: Durability) -> None:
     """Raise InvalidOption unless a step's result can be acknowledged at this level."""
     if durability not in ("relaxed", "strict"):
         raise InvalidOption("durability", durability, '"relaxed" or "strict"')
+
+
+def metadata_text(metadata: object) -> str:
+    """``metadata`` as it is stored. Raises InvalidOption for what is no JSON object."""
+    wanted = "a JSON object: a dict with text as keys, of dicts, lists, texts, numbers and None"
+    try:
+        encode(metadata)  # Not too deep and not circular, then.
+        plain = json.loads(json.dumps(metadata, allow_nan=False))
+    except (TypeError, ValueError, UnstorableValue) as error:
+        raise InvalidOption("metadata", metadata, f"{wanted} ({error})") from error
+    if not isinstance(plain, dict) or plain != metadata:
+        raise InvalidOption("metadata", metadata, wanted)
+    return encode(plain)

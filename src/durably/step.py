@@ -9,11 +9,11 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
-from .codec import encode, metadata_text
+from .codec import encode
 from .errors import InvalidOption, NotInsideStep, StorageError, UnstorableValue
 from .events import LogWrite
 from .model import Durability, Progress, Wait, WaitResult
-from .options import check_text
+from .options import check_text, metadata_text
 
 if TYPE_CHECKING:
     from .checkpointing import Checkpointing

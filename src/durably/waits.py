@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from .checkpointing import step_of
 from .clock import seconds
-from .codec import encode, metadata_text
+from .codec import encode
 from .errors import (
     InvalidOption,
     SignalConflict,
@@ -21,7 +21,7 @@ from .errors import (
 from .events import RunRequeued
 from .execution import Execution
 from .model import Receipt, Wait, WaitResult
-from .options import check_text
+from .options import check_text, metadata_text
 from .store.runs import new_id
 from .store.waits import Settled
 from .term import Term

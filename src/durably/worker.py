@@ -14,7 +14,7 @@ from .execution import Execution
 from .executor import execute
 from .housekeeping import Housekeeping
 from .jobs import AnyJob
-from .model import Claim
+from .model import Claim, Lease
 from .ports import VisibilitySignal
 from .recovery import Recovery
 from .term import Term
@@ -227,23 +227,23 @@ class Worker:
         if execution.is_parked:
             self._parked.add(execution.run_id)
         if task.cancelled() and not execution.is_ended:
-            self._give_back(execution)
+            self._give_back(execution.lease)
         if execution.successor is None:
             self.wake()
         elif self._is_claiming and not self._is_lost:
             self._start_execution(execution.successor)
         else:
-            self._give_back(Execution(self._term, execution.successor))
+            self._give_back(execution.successor.lease)
         if not task.cancelled() and (error := task.exception()) is not None:
             logging.getLogger("durably").error(
                 "Run %s could not be executed.", execution.run_id, exc_info=error
             )
             self._term.events.emit_now(WorkerError(message=repr(error), run_id=execution.run_id))
 
-    def _give_back(self, execution: Execution) -> None:
-        """Return the lease of an execution that had no turn to do so itself."""
+    def _give_back(self, lease: Lease) -> None:
+        """Return a lease under which nothing was done: its execution never had a turn."""
         with suppress(StorageError):
-            execution.give_back()
+            self._term.store.leases.release(lease, self._term.clock.now())
             self._term.database.start_flush()
 
     async def _until_ended(self, timeout: float) -> None:

@@ -218,3 +218,14 @@ def test_what_is_awaited_is_judged_where_an_awaitable_is_annotated() -> None:
 
     with pytest.raises(OutputMismatch, match="expected int"):
         check_output(wrapped, "1")
+
+
+def test_name_of_a_plain_type_means_what_the_module_has_made_of_it() -> None:
+    async def sized(step: object, size: int) -> None: ...
+
+    shadowed = types.FunctionType(sized.__code__, {"int": str}, "shadowed")
+    shadowed.__annotations__ = sized.__annotations__
+
+    assert bind(shadowed, "large") == {"size": "large"}
+    with pytest.raises(InvalidArguments, match=r"\$\.size"):
+        bind(shadowed, 3)

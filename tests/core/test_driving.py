@@ -583,6 +583,24 @@ async def test_successor_is_given_back_where_the_worker_is_stopped_meanwhile(tab
         assert (await durably.get_run(second.id)).lease_generation == 2
 
 
+async def test_run_that_ends_while_hidden_makes_way_for_nobody(
+    tab: Tab, gates: list[Gate], guarded: Any
+) -> None:
+    async with tab.durably(say, guarded) as durably:
+        handles = await durably.trigger_many([say(), guarded(0), say()])
+        await gates[0].entered.wait()
+        tab.visibility.hide()
+        gates[0].open()
+        await handles[1].result()
+        await settle()
+
+        assert (await durably.get_run(handles[2].id)).status is RunStatus.PENDING
+
+        tab.visibility.show()
+
+        assert await handles[2].result() == "done"
+
+
 @pytest.mark.parametrize("lands", [False, True])
 @pytest.mark.parametrize("at", range(2, 14))
 async def test_crash_at_any_write_of_a_backlog_repeats_one_step_at_most(
