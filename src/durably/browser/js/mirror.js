@@ -591,8 +591,8 @@ export class Mirror {
    * @returns {Promise<string>}
    */
   async #write(record, isStrict) {
-    // Python calls from a stack of its own (JavaScript Promise Integration), and Chromium 156 crashes
-    // where a garbage collection that IndexedDB starts finds itself on it. Nobody else is on this one.
+    // Python may call from a switched stack, on which Chromium now and then crashes while it collects
+    // garbage (docs/decisions/0015). In a microtask IndexedDB is called from the ordinary one.
     await null;
     /** @type {Position} */
     const key = [this.#epoch, this.#seq + 1];
