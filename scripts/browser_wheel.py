@@ -21,6 +21,8 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import zopfli
+
 TAG = "py3-none-pyemscripten_2026_0_wasm32"
 """Of Pyodide 314, the first with ``sqlite3`` in its standard library (PEP 783)."""
 
@@ -52,12 +54,12 @@ def make_browser_wheel(wheel: Path) -> Path:
         elif path.endswith(".dist-info/WHEEL"):
             files[path] = re.sub(rb"(?m)^Tag: .*$", f"Tag: {TAG}".encode(), content)
     files[record] = "".join(record_lines(files, record)).encode()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as slim:
+    with zopfli.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as slim:
         for path, content in files.items():
             # A fixed time, for the same bytes from the same sources.
-            slim.writestr(
-                zipfile.ZipInfo(path, (2020, 2, 2, 0, 0, 0)), content, zipfile.ZIP_DEFLATED
-            )
+            info = zipfile.ZipInfo(path, (2020, 2, 2, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            slim.writestr(info, content)
     return made
 
 

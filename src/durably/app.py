@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar, cast
 
-from .clock import seconds
+from .clock import SystemClock, seconds
 from .emitter import Emitter
 from .errors import (
     InvalidOption,
@@ -106,11 +106,12 @@ class Durably(Queries):
         self.name = name
         self._options = options
         self._jobs = registry(jobs)
-        self._environment = environment or _environment_here(name, Path(directory))
-        events = Emitter(self._environment.clock)
+        self._environment = environment
+        self._directory = Path(directory)
+        events = Emitter(SystemClock() if environment is None else environment.clock)
         leader = Leader(
             name,
-            self._environment,
+            self._place,
             options,
             self._jobs,
             events,
@@ -329,12 +330,14 @@ class Durably(Queries):
         plugin.install(self)
         return self
 
+    async def _place(self) -> Environment:
+        if self._environment is None:
+            if sys.platform == "emscripten":
+                from .browser import browser_environment
 
-def _environment_here(name: str, directory: Path) -> Environment:
-    if sys.platform == "emscripten":
-        from .browser import browser_environment
+                self._environment = await browser_environment(self.name)
+            else:
+                from .local import local_environment
 
-        return browser_environment(name)
-    from .local import local_environment
-
-    return local_environment(name, directory)
+                self._environment = local_environment(self.name, self._directory)
+        return self._environment

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .clock import Bell, SteadyTime
@@ -47,7 +47,7 @@ class Leader:
     def __init__(
         self,
         name: str,
-        environment: Environment,
+        place: Callable[[], Awaitable[Environment]],
         options: Options,
         jobs: Mapping[str, AnyJob],
         events: Emitter,
@@ -55,7 +55,9 @@ class Leader:
         is_working: bool,
     ) -> None:
         self._name = name
-        self._environment = environment
+        self._place = place
+        self._environment: Environment
+        """Of this program; known once it has begun to lead."""
         self._options = options
         self._jobs = jobs
         self._events = events
@@ -86,9 +88,7 @@ class Leader:
         self._stopping.clear()
         self._terms = 0
         self._term = asyncio.get_running_loop().create_future()
-        self._environment.leadership.on_lost(self._lose)
         self._task = asyncio.ensure_future(self._lead())
-        asyncio.get_running_loop().call_soon(_compile_ahead)
         try:
             await self.term()
         except BaseException:
@@ -167,7 +167,14 @@ class Leader:
         return None if self._worker is None else self._worker.executions.get(run_id)
 
     async def _lead(self) -> None:
+        try:
+            self._environment = await self._place()
+        except Exception as error:
+            self._give_up(error)
+            return
         leadership = self._environment.leadership
+        leadership.on_lost(self._lose)
+        asyncio.get_running_loop().call_soon(_compile_ahead)
         failures = 0
         while not self._is_stopping:
             # Before the lock is asked for: what ends it from now on is not to be missed.

@@ -14,12 +14,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import js
 from pyodide.code import run_js
 from pyodide.ffi import JsException, to_js
 
 REGISTERED = "durably_js"
 MODULES = ("mirror", "tabs")
+# All of it in one crossing, because each one costs the start of a page a part of a millisecond.
+IMPORT_FROM_BLOBS = """(sources) => Promise.all(sources.map(async (source) => {
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  try {
+    return await import(url);
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}))"""
 
 _loaded: list[Any] = []  # loaded once for each page, as `import` does
 
@@ -42,25 +50,14 @@ def _registered() -> Any:
 
 
 async def _import_from_blobs() -> Any:
-    urls = [_blob_url(Path(__file__).parent / "js" / f"{name}.js") for name in MODULES]
+    folder = Path(__file__).parent / "js"
+    sources = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in MODULES]
     try:
-        # Together, because each crossing and each wait costs the start of a page milliseconds.
-        load = run_js("async (urls) => Promise.all(urls.map((url) => import(url)))")
-        mirror, tabs = await load(to_js(urls))
+        mirror, tabs = await run_js(IMPORT_FROM_BLOBS)(to_js(sources))
     except JsException as error:
         raise RuntimeError(
             f"This page does not let durably import the JavaScript of its wheel: {error}. Where a "
             "Content-Security-Policy forbids it, serve durably/browser/js from your own site and "
             f'call pyodide.registerJsModule("{REGISTERED}", {{ mirror, tabs }}) first.'
         ) from error
-    finally:
-        for url in urls:
-            js.URL.revokeObjectURL(url)
     return SimpleNamespace(mirror=mirror, tabs=tabs)
-
-
-def _blob_url(path: Path) -> str:
-    parts = to_js([path.read_text(encoding="utf-8")])
-    options = js.Object.fromEntries(to_js([["type", "text/javascript"]]))
-    url: str = js.URL.createObjectURL(js.Blob.new(parts, options))
-    return url

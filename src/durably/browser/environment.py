@@ -8,8 +8,8 @@ from .tabs import TabChannel, TabLeadership
 from .visibility import page_visibility
 
 
-def browser_environment(name: str) -> Environment:
-    """The environment of ``name`` in this tab: its IndexedDB database and its Web Lock."""
+def make_environment(name: str) -> Environment:
+    """The mirror, the Web Lock, the channel and the visibility of ``name`` in this tab."""
     return Environment(
         mirror=_Lives(name),
         leadership=TabLeadership(name),

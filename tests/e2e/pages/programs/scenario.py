@@ -44,7 +44,7 @@ async def main() -> None:
     durably = Durably(option("database", "test"), **options)
     if option("proof", "lock") == "none":
         # Only a stale heartbeat tells that an owner is gone, as between processes of CPython.
-        environment = replace(browser_environment("test"), leadership=EveryoneLeads())
+        environment = replace(await browser_environment("test"), leadership=EveryoneLeads())
         durably = Durably("test", **options, environment=environment)
     durably.on("*", tell_event)
     tell("opening", switches_stacks=can_run_sync())
