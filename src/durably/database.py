@@ -162,10 +162,17 @@ class Database:
 
     def write(self, sql: str, parameters: Parameters) -> int:
         """Run one statement as a transaction of its own; the answer is how many rows it changed."""
-        _, changed = self._execute(sql, parameters)
+        changed = self._execute(sql, parameters)[1].rowcount
         if changed:
             self._committed()
         return changed
+
+    def insert(self, sql: str, parameters: Parameters) -> int:
+        """Insert one row as a transaction of its own; the answer is its ``rowid``."""
+        row_id = self._execute(sql, parameters)[1].lastrowid
+        self._committed()
+        assert row_id is not None, "a row was inserted"
+        return row_id
 
     def write_returning(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
         """Run one statement with a ``returning`` clause as a transaction of its own."""
@@ -272,11 +279,13 @@ class Database:
             connection.close()
             await self._closing.wait(self._clock, OPENING_PAUSE)
 
-    def _execute(self, sql: str, parameters: Parameters) -> tuple[list[sqlite3.Row], int]:
-        """The rows that a statement gives, and how many it changed."""
+    def _execute(
+        self, sql: str, parameters: Parameters
+    ) -> tuple[list[sqlite3.Row], sqlite3.Cursor]:
+        """The rows that a statement gives, and the cursor, which tells what it changed."""
         try:
             cursor = self._open_connection().execute(sql, parameters)
-            return cursor.fetchall(), cursor.rowcount
+            return cursor.fetchall(), cursor
         except sqlite3.DatabaseError as error:
             fault = self._fault(error)
             if fault is None:

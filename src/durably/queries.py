@@ -23,6 +23,7 @@ from .model import Attempt, ErrorInfo, LogLine, Progress, Run, RunStatus, StepRe
 from .options import check_count
 
 if TYPE_CHECKING:
+    from .store.runs import Ending
     from .term import Term
 
 
@@ -117,10 +118,10 @@ class Queries:
 
         Also raises UnreadableValue where today's code cannot read what is stored.
         """
-        run = await self.wait_for_run(run_id, timeout, on_progress=on_progress, on_log=on_log)
-        if isinstance(run.output, UnreadableValue):
-            raise run.output
-        return run.output
+        ending = await self._ending(run_id, timeout, on_progress, on_log)
+        if isinstance(ending.output, UnreadableValue):
+            raise ending.output
+        return ending.output
 
     async def wait_for_run(
         self,
@@ -139,9 +140,20 @@ class Queries:
         Raises RunFailed; RunWasCancelled; RunNotFound, also where it is deleted meanwhile;
         WaitTimeout (the run goes on); NotOpen where the Durably is left meanwhile.
         """
+        await self._ending(run_id, timeout, on_progress, on_log)
+        return await self.get_run(run_id)
+
+    async def _ending(
+        self,
+        run_id: str,
+        timeout: float | timedelta | None,
+        on_progress: Callable[[Progress], object] | None,
+        on_log: Callable[[LogWrite], object] | None,
+    ) -> Ending:
+        """How the run has completed. Raises what ``wait_for_run`` raises."""
         from .waiting import wait_until_terminal
 
-        run = await wait_until_terminal(
+        ending = await wait_until_terminal(
             self._leader,
             self._events,
             run_id,
@@ -149,11 +161,11 @@ class Queries:
             on_progress=on_progress,
             on_log=on_log,
         )
-        if run.status is RunStatus.CANCELLED:
+        if ending.status is RunStatus.CANCELLED:
             raise RunWasCancelled(run_id)
-        if run.status is RunStatus.FAILED:
-            raise RunFailed(run_id, run.error or ErrorInfo("Unknown", "no error was stored"))
-        return run
+        if ending.status is RunStatus.FAILED:
+            raise RunFailed(run_id, ending.error or ErrorInfo("Unknown", "no error was stored"))
+        return ending
 
     # Events
 

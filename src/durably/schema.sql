@@ -43,7 +43,6 @@ create index runs_by_status on runs (status, sequence) where status <> 'complete
 create index runs_keys on runs (job, concurrency_key, status, sequence)
   where concurrency_key is not null and status in ('pending', 'running', 'waiting');
 create index runs_by_job on runs (job, sequence);
-create index runs_by_end on runs (completed_at) where completed_at is not null;
 
 -- Apart from runs: a key outlives its run, so that a purge does not make the work happen again.
 create table idempotency_keys (

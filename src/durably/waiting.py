@@ -22,6 +22,7 @@ from .events import (
 )
 from .leader import Leader
 from .model import ErrorInfo, Progress, Run, RunStatus, Wait
+from .store.runs import Ending
 
 ENDINGS = (RunComplete, RunFail, RunCancel, RunDelete)
 
@@ -34,8 +35,8 @@ async def wait_until_terminal(
     timeout: float | None = None,
     on_progress: Callable[[Progress], object] | None = None,
     on_log: Callable[[LogWrite], object] | None = None,
-) -> Run:
-    """Return the run once it is terminal and its end is durable.
+) -> Ending:
+    """Return how the run has ended, once it is terminal and its end is durable.
 
     Where other processes may execute the run, the store is looked at every ``poll_interval``. Where
     a term ends, the next one is asked; NotOpen, or what its opening raised, where there is none.
@@ -67,18 +68,18 @@ async def wait_until_terminal(
     unsubscribe, unwatch = events.on_run(run_id, listen), leader.on_term_over(ended.set)
     try:
         while True:
-            run = term.store.runs.ended(run_id)
+            ending = term.store.runs.ending(run_id)
             if term.poll_interval is not None and on_progress is not None:
                 # No event tells of what another process does.
-                seen = run or term.store.runs.get(run_id)
-                tell(None if seen is None else seen.progress)
-            if run is not None:
+                run = term.store.runs.get(run_id)
+                tell(None if run is None else run.progress)
+            if ending is not None:
                 try:
                     await term.database.flush(term.options.durability)
                 except StorageError:
                     pass  # The term is over, and the end perhaps not stored: the next one knows.
                 else:
-                    return run
+                    return ending
             pause = term.poll_interval
             if timeout is not None:
                 left = timeout - (clock.monotonic() - started)

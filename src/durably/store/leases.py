@@ -35,7 +35,11 @@ class Leases:
         Not considered are runs whose ids are ``left_out``, and those whose concurrency key is busy:
         the key has a running run.
         """
-        parameters: dict[str, object] = {"jobs": json.dumps(list(jobs)), "owner": owner, "now": now}
+        if not jobs:
+            return None
+        parameters: dict[str, object] = {"owner": owner, "now": now}
+        parameters |= {f"job_{number}": job for number, job in enumerate(jobs)}
+        names = ", ".join(f":job_{number}" for number in range(len(jobs)))
         exclusion = ""
         if left_out:
             parameters["left_out"] = json.dumps(list(left_out))
@@ -53,7 +57,7 @@ class Leases:
                 from runs as candidate indexed by runs_by_status
                 where status = 'pending'
                   and status <> 'completed'
-                  and job in (select value from json_each(:jobs))
+                  and job in ({names})
                   {exclusion}
                   and (concurrency_key is null or not exists (
                     select 1

@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping
 from ..codec import is_text
 from ..database import Database, Parameters
 from ..errors import ConcurrencyConflict, RunNotFound
-from ..model import Coalesce, Disposition, Run, RunStatus
+from ..model import Coalesce, Disposition, ErrorInfo, Run, RunStatus
 from ..records import record
 from .endings import interrupt_attempts
-from .rows import Row, run_from
+from .rows import Row, error_from, readable, run_from
 
 UNCLAIMED = {
     "status": "pending",
@@ -58,6 +58,16 @@ class Creation:
         return None if self.row is None else run_from(self.row)
 
 
+@record
+class Ending:
+    """How a terminal run has ended."""
+
+    status: RunStatus
+    output: object
+    """As in Run."""
+    error: ErrorInfo | None
+
+
 class Runs:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -87,12 +97,18 @@ class Runs:
         row = self._row(run_id) if is_text(run_id) else None
         return None if row is None else run_from(row)
 
-    def ended(self, run_id: str) -> Run | None:
-        """The run if it is terminal, None if it is not yet. Raises RunNotFound."""
-        row = self._row(run_id)
-        if row is None:
+    def ending(self, run_id: str) -> Ending | None:
+        """How the run has ended, None while it is not terminal. Raises RunNotFound."""
+        rows = self._database.read(
+            "select status, output, error from runs where id = :id", {"id": run_id}
+        )
+        if not rows:
             raise RunNotFound(run_id)
-        return None if row["completed_at"] is None else run_from(row)
+        (row,) = rows
+        status = RunStatus(row["status"])
+        if not status.is_terminal:
+            return None
+        return Ending(status, readable(row["output"]), error_from(row["error"]))
 
     def find(
         self,
@@ -171,17 +187,16 @@ class Runs:
             "labels": new.labels,
             "created_at": now,
         }
-        (stored,) = self._database.write_returning(
+        sequence = self._database.insert(
             """
             insert into runs
               (id, job, input, idempotency_key, concurrency_key, labels, created_at)
             values
               (:id, :job, :input, :idempotency_key, :concurrency_key, :labels, :created_at)
-            returning sequence
             """,
             row,
         )
-        return UNCLAIMED | row | {"sequence": stored["sequence"]}
+        return UNCLAIMED | row | {"sequence": sequence}
 
     def _known_by_key(self, new: NewRun, now: int) -> str | None:
         """The id of the run that has the idempotency key, or had it before it was purged."""
