@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -11,15 +12,10 @@ from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar, cast
 
 from .clock import SystemClock, seconds
+from .codec import encode
 from .emitter import Emitter
-from .errors import (
-    InvalidOption,
-    JobNotRegistered,
-    RunCancelled,
-    RunConflict,
-    UnreadableValue,
-)
-from .events import LogWrite, RunCancel, RunDelete
+from .errors import InvalidOption, JobNotRegistered, RunConflict, UnreadableValue
+from .events import LogWrite
 from .handle import RunHandle
 from .jobs import AnyJob, Call, Trigger, registry
 from .leader import Leader
@@ -29,7 +25,7 @@ from .model import (
     Progress,
     Receipt,
 )
-from .options import OnHidden, check_count, check_flag, check_options
+from .options import OnHidden, check_count, check_flag, check_options, check_text
 from .ports import Environment
 from .queries import Queries
 
@@ -50,9 +46,11 @@ class Durably(Queries):
     ``name`` names the database: in a browser an IndexedDB database of the page's origin, on
     CPython the file ``<directory>/<name>.sqlite3``. Durations are seconds or ``timedelta``.
 
-    Use it with ``async with``: entering waits until this program leads (in a browser, one tab of
-    an origin does) and its database is loaded; leaving lets the steps under way finish, for
-    ``stop_timeout`` at most, and gives unfinished runs back, to go on at the next opening.
+    Use it with ``async with``: entering waits until this program leads and its database is loaded,
+    or, in a browser where one tab of an origin leads, until this tab follows that one: then all of
+    it works just the same, and the runs are executed over there. Leaving lets the steps under way
+    finish, for ``stop_timeout`` at most, and gives unfinished runs back, to go on at the next
+    opening.
 
     Raises InvalidOption for options that cannot work; entering raises StorageRefused (unless
     ``when_refused="memory"``: then nothing is kept, and the event ``storage:memory`` says so),
@@ -108,7 +106,8 @@ class Durably(Queries):
         self._jobs = registry(jobs)
         self._environment = environment
         self._directory = Path(directory)
-        events = Emitter(SystemClock() if environment is None else environment.clock)
+        self._clock = SystemClock() if environment is None else environment.clock
+        events = Emitter(self._clock)
         leader = Leader(
             name,
             self._place,
@@ -173,14 +172,11 @@ class Durably(Queries):
         if not isinstance(triggers, Iterable):
             raise InvalidOption("triggers", triggers, "a list of calls of jobs, or of Trigger(...)")
         items = [item if isinstance(item, Trigger) else Trigger(item) for item in triggers]
-        from .triggers import check_trigger, create_runs
+        from .triggers import check_trigger
 
-        term = await self._leader.term()
-        now = term.clock.now()
+        now = self._clock.now()
         news = [check_trigger(item, self._jobs, self._label_schema, now) for item in items]
-        creations = create_runs(term, news)
-        await term.database.flush(self._options.durability)
-        self._leader.wake()
+        creations = await self._leader.asking.ask("create", news)
         return [RunHandle(self, creation) for creation in creations]
 
     async def trigger_and_wait(
@@ -239,10 +235,12 @@ class Durably(Queries):
         has ended; SignalConflict where ``signal_id`` was used with another payload;
         UnstorableValue; InvalidOption.
         """
-        from .waits import signal
-
-        receipt = await signal(await self._leader.term(), wait_id, payload, signal_id)
-        self._leader.wake()
+        check_text("wait_id", wait_id)
+        if signal_id is not None:
+            check_text("signal_id", signal_id)
+        text = encode(payload, root="payload")
+        given_id = signal_id or os.urandom(16).hex()
+        receipt: Receipt = await self._leader.asking.ask("signal", wait_id, text, given_id)
         return receipt
 
     async def cancel(self, run_id: str) -> None:
@@ -251,16 +249,7 @@ class Durably(Queries):
         Its status is ``cancelled``, durably, when this returns; a step under way is cancelled and
         its result is not stored. Raises RunNotFound, and RunConflict for a terminal run.
         """
-        term = await self._leader.term()
-        run = await self.get_run(run_id)
-        self._leader.record_attempts(run_id)
-        if not term.store.runs.cancel(
-            run_id, term.clock.now(), keeps_outputs=self._options.preserve_steps
-        ):
-            raise RunConflict(run_id, run.status, "be cancelled")
-        term.tell(RunCancel(run_id=run_id, job=run.job))
-        self._leader.stop_run(run_id, RunCancelled())
-        await term.database.flush(self._options.durability)
+        await self._leader.asking.ask("cancel", run_id)
 
     async def delete_run(self, run_id: str) -> None:
         """Remove a terminal run, with its steps, attempts, waits, logs and labels, durably.
@@ -268,12 +257,7 @@ class Durably(Queries):
         Its idempotency key is free again. Raises RunNotFound, and RunConflict for a run that is not
         terminal.
         """
-        term = await self._leader.term()
-        run = await self.get_run(run_id)
-        if not term.store.retention.delete(run):
-            raise RunConflict(run_id, run.status, "be deleted before it has ended")
-        term.tell(RunDelete(run_id=run_id, job=run.job))
-        await term.database.flush(self._options.durability)
+        await self._leader.asking.ask("delete", run_id)
 
     async def purge_runs(self, older_than: float | timedelta, limit: int = 500) -> int:
         """Remove terminal runs that ended longer ago than this (seconds or timedelta), durably.
@@ -282,13 +266,10 @@ class Durably(Queries):
         that nothing is done twice. Returns how many are gone.
         """
         check_count("limit", limit)
-        age = seconds(older_than, "older_than")
-        term = await self._leader.term()
-        from .housekeeping import purge
-
-        purged = purge(term, age, limit)
-        await term.database.flush(self._options.durability)
-        return len(purged)
+        purged: int = await self._leader.asking.ask(
+            "purge", seconds(older_than, "older_than"), limit
+        )
+        return purged
 
     # The worker
 

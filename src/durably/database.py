@@ -88,6 +88,11 @@ class Database:
         self._closing = Bell()
 
     @property
+    def is_shared(self) -> bool:
+        """True where other processes may write to the same file."""
+        return self._mirror.is_shared
+
+    @property
     def is_full(self) -> bool:
         return isinstance(self._failure, StorageFull)
 

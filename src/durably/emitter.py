@@ -38,27 +38,42 @@ class Emitter:
         self._error_handlers: list[ErrorHandler] = []
         self._stream_ends: list[Callable[[None], None]] = []
         self._is_delivering = False
+        self.on_interest: Callable[[], None] = lambda: None
+        """Called when ``interests`` may have changed."""
+
+    @property
+    def sequence(self) -> int:
+        """Of the last event that was delivered."""
+        return self._sequence
+
+    def interests(self) -> list[str]:
+        """The ids of the runs that somebody listens to; ``["*"]`` where it is everything."""
+        return ["*"] if self._listeners else list(self._run_listeners)
+
+    def relay(self, event: Event) -> None:
+        """Deliver an event of another tab as it is, with its place in the order there."""
+        self._hand_out(event, self._listeners_of(event))
 
     def on(self, event_type: str, listener: Listener) -> Callable[[], None]:
-        listeners = self._listeners.setdefault(event_type, [])
-        listeners.append(listener)
-
-        def unsubscribe() -> None:
-            if listener in listeners:
-                listeners.remove(listener)
-
-        return unsubscribe
+        return self._subscribe(self._listeners, event_type, listener)
 
     def on_run(self, run_id: str, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` with every event of one run."""
-        listeners = self._run_listeners.setdefault(run_id, [])
+        return self._subscribe(self._run_listeners, run_id, listener)
+
+    def _subscribe(
+        self, table: dict[str, list[Listener]], key: str, listener: Listener
+    ) -> Callable[[], None]:
+        listeners = table.setdefault(key, [])
         listeners.append(listener)
+        self.on_interest()
 
         def unsubscribe() -> None:
             if listener in listeners:
                 listeners.remove(listener)
-            if not listeners:
-                self._run_listeners.pop(run_id, None)
+            if not listeners and table.get(key) is listeners:
+                del table[key]
+                self.on_interest()
 
         return unsubscribe
 
@@ -137,26 +152,32 @@ class Emitter:
         finally:
             self._is_delivering = False
 
-    def stamped(self, events: list[Event]) -> list[Event]:
-        """Events for one late reader alone: they have the place of the last one delivered."""
+    def stamped(self, events: list[Event], sequence: int) -> list[Event]:
+        """Events for one late reader alone: they have the place of the last one they tell of."""
         for event in events:
-            object.__setattr__(event, "sequence", self._sequence)
+            object.__setattr__(event, "sequence", sequence)
             object.__setattr__(event, "at", self._clock.now())
         return events
 
     def _deliver(self, event: Event) -> None:
         self._sequence += 1
-        listeners = (
-            *self._listeners.get(event.type, ()),
-            *self._listeners.get("*", ()),
-            *self._run_listeners.get(getattr(event, "run_id", None) or "", ()),
-        )
+        listeners = self._listeners_of(event)
         if not listeners:
             return
         # The only writes to a frozen event: its place in the order is known at delivery, not when
         # the write that it tells of is made.
         object.__setattr__(event, "sequence", self._sequence)
         object.__setattr__(event, "at", self._clock.now())
+        self._hand_out(event, listeners)
+
+    def _listeners_of(self, event: Event) -> tuple[Listener, ...]:
+        return (
+            *self._listeners.get(event.type, ()),
+            *self._listeners.get("*", ()),
+            *self._run_listeners.get(getattr(event, "run_id", None) or "", ()),
+        )
+
+    def _hand_out(self, event: Event, listeners: tuple[Listener, ...]) -> None:
         for listener in listeners:
             try:
                 listener(event)

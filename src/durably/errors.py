@@ -25,6 +25,7 @@ DurablyError
 │   ├── NestedStep
 │   ├── WaitInsideStep
 │   └── NotInsideStep
+├── NoAnswer                  the tab that leads did not answer in time
 ├── EventsOverflow            a reader of events that fell too far behind
 ├── NotOpen                   used before ``async with`` or after it
 └── StorageError
@@ -44,7 +45,7 @@ StopSignal (a BaseException: not for ``except Exception``)
 from __future__ import annotations
 
 from reprlib import repr as short_repr
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from .model import ErrorInfo, RunStatus, Wait
@@ -52,6 +53,18 @@ if TYPE_CHECKING:
 
 class DurablyError(Exception):
     """Whatever a caller of this library may want to handle."""
+
+    facts: tuple[object, ...]
+    """What it was made from, so that it can be made again in another tab."""
+
+    def __new__(cls, *facts: object) -> Self:
+        error = super().__new__(cls)
+        error.facts = facts
+        return error
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.args = (message,)  # An OSError, as TimeoutError is one, takes none after `__new__`.
 
 
 class ValidationError(DurablyError):
@@ -275,6 +288,16 @@ class EventsOverflow(DurablyError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"More than {limit} events were waiting to be read; the rest is lost.")
+
+
+class NoAnswer(DurablyError, TimeoutError):
+    """No tab has answered what this one asked for. It may have been done all the same."""
+
+    def __init__(self, name: str, verb: str, waited: float) -> None:
+        super().__init__(
+            f"No tab that leads {name!r} has answered {verb!r} within {waited} s. It may have been "
+            "done all the same; ask again, a trigger with an idempotency_key."
+        )
 
 
 class NotOpen(DurablyError, RuntimeError):

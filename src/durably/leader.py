@@ -1,8 +1,9 @@
 """Leading: wait for the leadership, work for one term, and start again when it ends early.
 
-There are two ways for a term to end early: the leadership is lost (the page is put away), or the
-mirror is fenced because another tab has taken over. Both are safe, because the mirror refuses every
-write that comes too late; what is not durable yet is simply found again by replay.
+A term ends early when the leadership is lost (the page is put away, another tab has stolen it),
+when the mirror is fenced because another tab has taken over, or when this tab is hidden and hands
+over. All are safe, because the mirror refuses every write that comes too late; what is not durable
+yet is simply found again by replay. While another tab leads, this one follows it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from .asking import Asking
 from .clock import Bell, SteadyTime
 from .emitter import Emitter
-from .errors import NotOpen, StopSignal, StorageError, StorageFenced, StorageLost, StorageRefused
+from .errors import NotOpen, StorageError, StorageFenced, StorageLost, StorageRefused
 from .events import (
     StorageFullEvent,
     StorageLostEvent,
@@ -25,13 +27,15 @@ from .events import (
     WorkerError,
 )
 from .jobs import AnyJob
-from .model import Progress
+from .model import Tabs
 from .options import Options
-from .ports import Environment, Mirror, Unsubscribe
+from .ports import Environment, Mirror
+from .protocol import Message
 
 if TYPE_CHECKING:
+    from .answering import Answering
     from .database import Database
-    from .execution import Execution
+    from .desk import Desk
     from .term import Term
     from .worker import Worker
 
@@ -57,7 +61,6 @@ class Leader:
         self._name = name
         self._place = place
         self._environment: Environment
-        """Of this program; known once it has begun to lead."""
         self._options = options
         self._jobs = jobs
         self._events = events
@@ -68,17 +71,23 @@ class Leader:
         """Of this term. Each term has a new one: what the last one left is an ended owner's."""
         self._leaves_runs = False
         self._task: asyncio.Task[None] | None = None
-        self._term: asyncio.Future[Term] | None = None
+        self.asking = Asking(name, options, events)
         self._worker: Worker | None = None
+        self._answering: Answering | None = None
+        self._epoch: int | None = None
+        """Of this term's database."""
+        self._handing_over: asyncio.Task[None] | None = None
+        self._successor: str | None = None
+        """The tab to which this one has handed over."""
         self._term_over = asyncio.Event()
-        self._term_watchers: list[Callable[[], None]] = []
         self._is_stopping = False
         self._stopping = Bell()
         self._terms = 0
         """How many terms there were since ``start``."""
 
     async def start(self) -> None:
-        """Return when this program leads, its database is open, and its worker runs.
+        """Return when this program leads, its database is open, and its worker runs; or when
+        another tab leads, and this one follows it.
 
         Raises what ``Database.open`` raises; the leadership is free again then.
         """
@@ -87,10 +96,10 @@ class Leader:
         self._is_stopping = False
         self._stopping.clear()
         self._terms = 0
-        self._term = asyncio.get_running_loop().create_future()
+        self.asking.begin()
         self._task = asyncio.ensure_future(self._lead())
         try:
-            await self.term()
+            await self.asking.whom()
         except BaseException:
             await self.stop()
             raise
@@ -104,25 +113,20 @@ class Leader:
             if self._worker is None:
                 self._task.cancel()
             await asyncio.wait([self._task])
-        if self._term is not None:
-            self._end_term_with(NotOpen(self._name))
-        self._task = self._term = None
+        self.asking.end()
+        self._task = None
 
-    async def term(self) -> Term:
-        """The current term; waits for one where another tab leads."""
-        if self._term is None:
+    @property
+    def tabs(self) -> Tabs:
+        """Raises NotOpen."""
+        if not self.asking.is_open:
             raise NotOpen(self._name)
-        return self._term.result() if self._term.done() else await asyncio.shield(self._term)
-
-    def on_term_over(self, callback: Callable[[], None]) -> Unsubscribe:
-        """Call ``callback`` whenever a term ends: what it knew has to be asked for again."""
-        self._term_watchers.append(callback)
-        return lambda: self._term_watchers.remove(callback)
-
-    def wake(self) -> None:
-        """There is work to claim."""
+        is_visible = self._environment.visibility.is_visible
         if self._worker is not None:
-            self._worker.wake()
+            return Tabs("leader", self._epoch, is_visible)
+        following = self.asking.following
+        beat = None if following is None else following.leader
+        return Tabs("follower", None if beat is None else beat["epoch"], is_visible)
 
     def start_working(self) -> None:
         """Claim runs from now on."""
@@ -135,7 +139,7 @@ class Leader:
 
         Raises NotOpen.
         """
-        if self._term is None:
+        if not self.asking.is_open:
             raise NotOpen(self._name)
         self._is_working = False
         if self._worker is not None:
@@ -143,28 +147,13 @@ class Leader:
 
     async def process_one(self) -> bool:
         """Execute one run that can be claimed, to its end here; False where there is none."""
-        await self.term()
+        await self.asking.whom()
         return self._worker is not None and await self._worker.process_one()
 
-    def progress_of(self, run_id: str) -> Progress | None:
-        """The last progress of a run that is executed here; it may not be stored yet."""
-        execution = self._execution_of(run_id)
-        return None if execution is None else execution.progress.latest
-
-    def record_attempts(self, run_id: str) -> None:
-        """Store the tries under way of a run that is about to be cancelled."""
-        execution = self._execution_of(run_id)
-        if execution is not None:
-            execution.attempts.save()
-
-    def stop_run(self, run_id: str, signal: StopSignal) -> None:
-        """End the local execution of a run, if there is one."""
-        execution = self._execution_of(run_id)
-        if execution is not None:
-            execution.stop(signal)
-
-    def _execution_of(self, run_id: str) -> Execution | None:
-        return None if self._worker is None else self._worker.executions.get(run_id)
+    @property
+    def environment(self) -> Environment:
+        """Of this program; known once it has been entered."""
+        return self._environment
 
     async def _lead(self) -> None:
         try:
@@ -182,7 +171,11 @@ class Leader:
             self._owner = os.urandom(8).hex()
             self._leaves_runs = False
             try:
-                await self._serve(await self._acquire())
+                try:
+                    refusal = await self._acquire()
+                finally:
+                    self.asking.unfollow()
+                await self._serve(refusal)
             except StorageFenced:
                 continue  # Another tab was quicker; wait for the next turn.
             except Exception as error:
@@ -195,13 +188,19 @@ class Leader:
                 failures = 0
             finally:
                 leadership.release(leaves_runs=self._leaves_runs)
+                if self._successor is not None:
+                    self.asking.line(self._environment).post("handover", to=self._successor)
+                self._successor = None
             if failures:
                 await self._stopping.wait(self._environment.clock, REOPENING_PAUSE)
 
     async def _acquire(self) -> StorageRefused | None:
         """Wait for the leadership; the answer is why there is none, where memory will do."""
         try:
-            await self._environment.leadership.acquire(self._owner, self._say_who_leads)
+            environment = self._environment
+            await environment.leadership.acquire(
+                self._owner, lambda: self.asking.follow(environment)
+            )
         except StorageRefused as error:
             if not self._may_fall_back:
                 raise
@@ -214,14 +213,7 @@ class Leader:
             message = f"{self._name!r} stops working: {error}"
             logging.getLogger("durably").error(message)
             self._events.emit_now(WorkerError(message=message))
-        self._end_term_with(error)
-
-    def _end_term_with(self, error: Exception) -> None:
-        """No term comes any more: whoever waits for one, or asks for one later, gets ``error``."""
-        assert self._term is not None
-        if not self._term.done():
-            self._term.set_exception(error)
-        self._term.exception()  # Marks it as seen: perhaps nobody waits.
+        self.asking.fail(error)
 
     @property
     def _may_fall_back(self) -> bool:
@@ -230,12 +222,12 @@ class Leader:
 
     async def _serve(self, refusal: StorageRefused | None) -> None:
         """One term, from the takeover to its end."""
+        from .desk import Desk
         from .heartbeat import Heartbeat
         from .store import Store
         from .term import Term
         from .worker import Worker
 
-        assert self._term is not None
         database = await self._open_database(refusal)
         self._terms += 1
         environment = self._environment
@@ -255,7 +247,10 @@ class Leader:
         database.on_full = self._full
         self._events.durable_up_to(database.commits)
         self._events.emit(TabLeader())
-        self._term.set_result(term)
+        desk = Desk(term, worker)
+        self.asking.answers(desk)
+        if not database.is_shared:
+            self._answer(desk, term)
         # The heartbeat is the first to be told that the program is visible again: it renews the
         # leases before the worker looks for more to do.
         heartbeat = Heartbeat(term, worker.executions)
@@ -280,9 +275,13 @@ class Leader:
     async def _leave(
         self, worker: Worker, database: Database, tasks: list[asyncio.Future[None]]
     ) -> None:
-        self._term = asyncio.get_running_loop().create_future()
-        for callback in list(self._term_watchers):
-            callback()
+        self.asking.pause()
+        self.asking.tell_watchers()
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+        if self._answering is not None:
+            await self._answering.close()
+        self._answering = None
         for task in tasks:
             task.cancel()
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
@@ -290,7 +289,7 @@ class Leader:
                 logging.getLogger("durably").error("The worker failed.", exc_info=outcome)
         self._leaves_runs = True
         try:
-            if self._is_stopping and not database.has_failed:
+            if (self._is_stopping or self._successor) and not database.has_failed:
                 await worker.stop(is_leaving=True)
                 await database.flush()
                 self._leaves_runs = False
@@ -302,6 +301,41 @@ class Leader:
             self._worker = None
             self._events.drop_staged()
             await database.close()
+
+    def _answer(self, desk: Desk, term: Term) -> None:
+        """Say that this tab leads; where somebody follows, there will be an answer."""
+        line, epoch = self.asking.line(self._environment), self._epoch
+
+        def receive(message: Message) -> None:
+            from .answering import Answering
+
+            self._answering = Answering(line, desk, term, epoch, self._hand_over)
+            self._answering.receive(message)
+
+        line.on_message = receive
+        line.announce(term.owner, epoch, 0, is_visible=term.visibility.is_visible)
+
+    def _hand_over(self) -> None:
+        """This tab is hidden and another one is visible: that one is to lead."""
+        if self._handing_over is None:
+            self._handing_over = asyncio.ensure_future(self._hand_over_at_rest())
+
+    async def _hand_over_at_rest(self) -> None:
+        """At the next step boundary, if things are still so by then."""
+        try:
+            worker, answering = self._worker, self._answering
+            assert worker is not None
+            assert answering is not None
+            await worker.rest()
+            tab = answering.visible_follower()
+            if tab is None or self._environment.visibility.is_visible:
+                if self._is_working:
+                    worker.start()
+                return
+            self._successor = tab
+            self._term_over.set()
+        finally:
+            self._handing_over = None
 
     async def _open_database(self, refusal: StorageRefused | None) -> Database:
         if refusal is None:
@@ -326,6 +360,7 @@ class Leader:
         database.on_failure = self._failed
         try:
             await database.open()
+            self._epoch = mirror.epoch
         except BaseException:
             await database.close()
             raise
@@ -334,8 +369,8 @@ class Leader:
     def _full(self, is_full: bool) -> None:
         if is_full:
             self._events.emit_now(StorageFullEvent())
-        else:
-            self.wake()
+        elif self._worker is not None:
+            self._worker.wake()
 
     def _failed(self, error: StorageError) -> None:
         if isinstance(error, StorageLost):
@@ -346,20 +381,15 @@ class Leader:
 
     def _lose(self) -> None:
         """End the term, and its local executions at once: they must not even start a step."""
+        self.asking.pause()
         self._term_over.set()
         if self._worker is not None:
             self._worker.lose()
 
-    def _say_who_leads(self) -> None:
-        logging.getLogger("durably").warning(
-            "Another tab leads %r; this one waits and takes over when that tab is gone.", self._name
-        )
-        self._events.emit_now(TabFollower())
-
 
 def _compile_ahead() -> None:
     """Import what a term begins with, while another tab may have the lock."""
-    from . import database, heartbeat, term, triggers, waiting, worker  # noqa: F401
+    from . import database, desk, heartbeat, term, waiting, worker  # noqa: F401
 
 
 def _may_pass(error: Exception) -> bool:

@@ -20,6 +20,7 @@ class FileMirror:
     """No mirror at all: the file is the durable copy, shared by all processes that open it."""
 
     is_shared = True
+    epoch = None
 
     def __init__(self, name: str, path: Path) -> None:
         self._name = name
@@ -56,6 +57,7 @@ class VolatileMirror:
     """The fallback where storage is refused: SQLite in memory, of which nothing is kept."""
 
     is_shared = False
+    epoch = None
 
     async def take_over(self) -> str:
         return ":memory:"

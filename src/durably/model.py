@@ -79,6 +79,16 @@ class ErrorInfo:
 
 
 @record
+class Tabs:
+    """How this tab stands to the others of its origin with the same database."""
+
+    role: Literal["leader", "follower"]
+    epoch: int | None
+    """Of the leader's term; None where no leader was heard of yet, and on CPython."""
+    is_visible: bool
+
+
+@record
 class Progress:
     """How far a run is, as its job function last said."""
 

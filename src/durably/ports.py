@@ -29,6 +29,12 @@ class Mirror(Protocol):
         """True where other processes may write to the same file at the same time."""
         ...
 
+    @property
+    def epoch(self) -> int | None:
+        """Of this life, once it has taken over: no other has the same. None where none is needed,
+        because the file itself is shared."""
+        ...
+
     async def take_over(self) -> str:
         """Refuse every later write of earlier owners, load the last state, and return the path
         of the file that SQLite is to open. An empty file means that nothing was stored.
@@ -66,6 +72,13 @@ class Leadership(Protocol):
         """Return when this side leads as ``owner``, an id that no side has had before.
 
         ``on_wait`` is called once if another side leads now.
+        """
+        ...
+
+    def steal(self) -> None:
+        """Take the leadership from whoever has it; the ``acquire`` that waits for it returns.
+
+        Whoever had it is told so by ``on_lost``, perhaps much later. Harmless where none waits.
         """
         ...
 

@@ -13,18 +13,28 @@ from .emitter import Emitter, ErrorHandler, Listener
 from .errors import (
     InvalidOption,
     RunFailed,
-    RunNotFound,
     RunWasCancelled,
     UnreadableValue,
 )
 from .events import EVENT_TYPES, Event, LogWrite
 from .leader import Leader
-from .model import Attempt, ErrorInfo, LogLine, Progress, Run, RunStatus, StepRecord, Wait, statuses
+from .model import (
+    Attempt,
+    ErrorInfo,
+    LogLine,
+    Progress,
+    Run,
+    RunStatus,
+    StepRecord,
+    Tabs,
+    Wait,
+    statuses,
+)
 from .options import check_count
 
 if TYPE_CHECKING:
+    from .desk import Standing
     from .store.runs import Ending
-    from .term import Term
 
 
 class Queries:
@@ -39,9 +49,7 @@ class Queries:
 
     async def get_run(self, run_id: str) -> Run:
         """The run as it is now. Raises RunNotFound."""
-        run = (await self._settled()).store.runs.get(run_id)
-        if run is None:
-            raise RunNotFound(run_id)
+        run: Run = await self._leader.asking.ask("run", run_id)
         return run
 
     async def list_runs(
@@ -72,26 +80,31 @@ class Queries:
             check_count(option, number)
         if before is not None and not isinstance(before, Run):
             raise InvalidOption("before", before, "a run that list_runs gave")
-        return (await self._settled()).store.runs.find(
-            statuses=wanted,
-            jobs=jobs,
-            labels=check_labels(labels, self._label_schema, complete=False),
-            before=None if before is None else before.sequence,
-            limit=limit,
-            offset=offset,
+        found: list[Run] = await self._leader.asking.ask(
+            "runs",
+            wanted,
+            jobs,
+            check_labels(labels, self._label_schema, complete=False),
+            None if before is None else before.sequence,
+            limit,
+            offset,
         )
+        return found
 
     async def get_steps(self, run_id: str) -> list[StepRecord]:
         """The checkpoints of a run, in the order in which they were stored. Raises RunNotFound."""
-        return (await self._holding(run_id)).store.steps.of_run(run_id)
+        steps: list[StepRecord] = await self._leader.asking.ask("steps", run_id)
+        return steps
 
     async def get_attempts(self, run_id: str) -> list[Attempt]:
         """The tries of the steps of a run, in the order in which they began. Raises RunNotFound."""
-        return (await self._holding(run_id)).store.steps.attempts(run_id)
+        attempts: list[Attempt] = await self._leader.asking.ask("attempts", run_id)
+        return attempts
 
     async def get_waits(self, run_id: str) -> list[Wait]:
         """The waits of a run, in the order in which they were prepared. Raises RunNotFound."""
-        return (await self._holding(run_id)).store.waits.of_run(run_id)
+        waits: list[Wait] = await self._leader.asking.ask("waits", run_id)
+        return waits
 
     async def get_logs(
         self, run_id: str, *, after: LogLine | None = None, limit: int = 1000
@@ -104,7 +117,8 @@ class Queries:
         if after is not None and not isinstance(after, LogLine):
             raise InvalidOption("after", after, "a line that get_logs gave")
         position = 0 if after is None else after.sequence
-        return (await self._holding(run_id)).store.logs.of_run(run_id, position, limit)
+        lines: list[LogLine] = await self._leader.asking.ask("logs", run_id, position, limit)
+        return lines
 
     async def result(
         self,
@@ -206,34 +220,23 @@ class Queries:
         """
         from .waiting import ENDINGS, standing_of
 
-        term = await self._settled()
         live = self._events.stream(run_id)
-        run = term.store.runs.get(run_id)
-        if run is None:
-            raise RunNotFound(run_id)
-        waits = term.store.waits.of_run(run_id) if run.is_waiting else []
+        standing: Standing = await self._leader.asking.ask("standing", run_id)
         for event in self._events.stamped(
-            standing_of(run, self._leader.progress_of(run_id), waits)
+            standing_of(standing.run, standing.progress, standing.waits), standing.sequence
         ):
             yield event
-        if not run.is_terminal:
+        if not standing.run.is_terminal:
             async for event in live:
-                yield event
-                if isinstance(event, ENDINGS):
-                    return
+                if event.sequence > standing.sequence:
+                    yield event
+                    if isinstance(event, ENDINGS):
+                        return
 
-    async def _settled(self) -> Term:
-        """The term, once it shows nothing that a crash would undo."""
-        term = await self._leader.term()
-        await term.database.settle()
-        return term
-
-    async def _holding(self, run_id: str) -> Term:
-        """The same, if it has this run."""
-        term = await self._settled()
-        if term.store.runs.get(run_id) is None:
-            raise RunNotFound(run_id)
-        return term
+    @property
+    def tabs(self) -> Tabs:
+        """How this tab stands to the others of its origin. Raises NotOpen."""
+        return self._leader.tabs
 
 
 def _names(job: str | Iterable[str]) -> list[str]:

@@ -156,7 +156,7 @@ class MemoryMirror:
         self._disk = disk
         self._folder = tempfile.TemporaryDirectory(prefix="durably-")
         self._path = Path(self._folder.name) / "database.sqlite3"
-        self._epoch = 0
+        self.epoch = 0
 
     async def take_over(self) -> str:
         disk = self._disk
@@ -165,7 +165,7 @@ class MemoryMirror:
         if disk.image and not disk.image.startswith(b"SQLite format 3\0"):
             raise DamagedDatabase(self._name, "it does not begin like a SQLite file")
         disk.epoch += 1
-        self._epoch = disk.epoch
+        self.epoch = disk.epoch
         self._path.write_bytes(disk.image)
         return str(self._path)
 
@@ -178,7 +178,7 @@ class MemoryMirror:
         self._folder.cleanup()
 
     def _settle(self, landed: Landed, image: bytes) -> None:
-        fault = self._disk.write(self._epoch, image)
+        fault = self._disk.write(self.epoch, image)
         if fault is None:
             landed(None)
         elif fault == "fenced":
@@ -200,27 +200,26 @@ class FakeLeadership:
         self._lock = lock
         self._proves_death = proves_death
         self._owner = ""
-        self._holds = False
         self._lost: Callable[[], None] = lambda: None
 
     async def acquire(self, owner: str, on_wait: Callable[[], None]) -> None:
-        if self._lock.inner.locked():
+        if self._lock.is_taken:
             on_wait()
-        await self._lock.inner.acquire()
+        await self._lock.acquire(self)
         self._owner = owner
-        self._holds = True
+
+    def steal(self) -> None:
+        self._lock.steal(self)
 
     def ended(self, owners: Collection[str]) -> Iterator[str]:
-        if self._holds and self._proves_death:
+        if self._lock.holder is self and self._proves_death:
             yield from (owner for owner in owners if owner != self._owner)
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         self._lost = callback
 
     def release(self, *, leaves_runs: bool = False) -> None:
-        if self._holds:
-            self._holds = False
-            self._lock.inner.release()
+        self._lock.release(self)
 
     def lose(self) -> None:
         """Take the leadership away, as a browser does with a page that it puts away."""
@@ -237,6 +236,9 @@ class EveryoneLeads:
     def ended(self, owners: Collection[str]) -> Iterator[str]:
         return iter(())
 
+    def steal(self) -> None:
+        pass
+
     def on_lost(self, callback: Callable[[], None]) -> None:
         pass
 
@@ -248,7 +250,46 @@ class FakeLock:
     """What the Web Lock of one origin and name is: one holder, and waiters in order."""
 
     def __init__(self) -> None:
-        self.inner = asyncio.Lock()
+        self.holder: object = None
+        self._waiters: dict[object, asyncio.Future[None]] = {}
+
+    @property
+    def is_taken(self) -> bool:
+        return self.holder is not None
+
+    async def acquire(self, side: object) -> None:
+        """Return when ``side`` holds it."""
+        if not self.is_taken:
+            self.holder = side
+            return
+        self._waiters[side] = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiters[side]
+        except asyncio.CancelledError:
+            self.release(side)
+            raise
+        finally:
+            del self._waiters[side]
+
+    def release(self, side: object) -> None:
+        """Let it go, to whoever has waited longest. Harmless where ``side`` does not hold it."""
+        if self.holder is side:
+            self.holder = None
+            for waiting, granted in self._waiters.items():
+                if not granted.done():
+                    self.holder = waiting
+                    granted.set_result(None)
+                    return
+
+    def steal(self, side: object) -> None:
+        """Give it to ``side`` at once, where that waits for it."""
+        granted = self._waiters.get(side)
+        if granted is None or granted.done():
+            return
+        victim, self.holder = self.holder, side
+        granted.set_result(None)
+        if isinstance(victim, FakeLeadership):
+            victim._lost()
 
 
 class FakeVisibility:
@@ -286,11 +327,11 @@ def memory_environment(
 
     With ``proves_death=False`` the runs of a life that was killed wait for the stale threshold.
     """
-    storage = disk or MemoryDisk()
+    storage, shared = disk or MemoryDisk(), lock or FakeLock()
     return Environment(
         mirror=lambda: MemoryMirror("memory", storage),
-        leadership=FakeLeadership(lock or FakeLock(), proves_death=proves_death),
+        leadership=FakeLeadership(shared, proves_death=proves_death),
         visibility=visibility or FakeVisibility(),
-        channel=lambda: LocalChannel("memory"),
+        channel=lambda: LocalChannel(f"tabs-{id(shared)}"),
         clock=clock or FakeClock(),
     )

@@ -13,7 +13,7 @@ from .events import RunCoalesced, RunTrigger
 from .jobs import AnyJob, Call, Trigger
 from .model import Coalesce
 from .store.rows import readable
-from .store.runs import Creation, NewRun
+from .store.runs import Creation, NewRun, new_id
 from .term import Term
 
 
@@ -50,6 +50,7 @@ def check_trigger(
         concurrency_key=trigger.concurrency_key,
         coalesce=trigger.coalesce,
         labels=json.dumps(labels, ensure_ascii=False) if labels else "{}",
+        id=new_id(now),
     )
 
 

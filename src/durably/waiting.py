@@ -7,7 +7,7 @@ from collections.abc import Callable
 from .clock import Bell
 from .codec import is_text
 from .emitter import Emitter
-from .errors import RunNotFound, StorageError, WaitTimeout
+from .errors import RunNotFound, StorageLost, WaitTimeout
 from .events import (
     Event,
     LogWrite,
@@ -62,25 +62,22 @@ async def wait_until_terminal(
 
     if not is_text(run_id):
         raise RunNotFound(run_id)
-    term = await leader.term()
-    clock = term.clock
+    await leader.asking.whom()
+    clock, poll_interval = leader.environment.clock, leader.environment.poll_interval
     started = clock.monotonic()
-    unsubscribe, unwatch = events.on_run(run_id, listen), leader.on_term_over(ended.set)
+    unsubscribe, unwatch = events.on_run(run_id, listen), leader.asking.on_change(ended.set)
     try:
         while True:
-            ending = term.store.runs.ending(run_id)
-            if term.poll_interval is not None and on_progress is not None:
-                # No event tells of what another process does.
-                run = term.store.runs.get(run_id)
-                tell(None if run is None else run.progress)
+            try:
+                ending: Ending | None = await leader.asking.ask("ending", run_id)
+            except StorageLost:
+                ending = None  # The term is over, and the end perhaps not stored: the next knows.
             if ending is not None:
-                try:
-                    await term.database.flush(term.options.durability)
-                except StorageError:
-                    pass  # The term is over, and the end perhaps not stored: the next one knows.
-                else:
-                    return ending
-            pause = term.poll_interval
+                return ending
+            if poll_interval is not None and on_progress is not None:
+                # No event tells of what another process does.
+                tell(await leader.asking.ask("progress", run_id))
+            pause = poll_interval
             if timeout is not None:
                 left = timeout - (clock.monotonic() - started)
                 if left <= 0:
@@ -88,7 +85,6 @@ async def wait_until_terminal(
                 pause = left if pause is None else min(pause, left)
             await ended.wait(clock, pause)
             ended.clear()
-            term = await leader.term()
     finally:
         unsubscribe()
         unwatch()

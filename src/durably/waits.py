@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -118,16 +117,11 @@ def _tell_resumed(term: Term, settled: Settled | None, reason: str) -> None:
         term.tell(RunRequeued(run_id=run_id, job=job, reason=reason))
 
 
-async def signal(term: Term, wait_id: str, payload: object, signal_id: str | None) -> Receipt:
-    """Settle a wait with a payload; on return that is durable.
+async def signal(term: Term, wait_id: str, text: str, given_id: str) -> Receipt:
+    """Settle a wait with an encoded payload; on return that is durable.
 
-    Raises WaitNotFound, WaitIsOver, SignalConflict, UnstorableValue and InvalidOption.
+    Raises WaitNotFound, WaitIsOver and SignalConflict.
     """
-    check_text("wait_id", wait_id)
-    if signal_id is not None:
-        check_text("signal_id", signal_id)
-    text = encode(payload, root="payload")
-    given_id = signal_id or os.urandom(16).hex()
     # A wait whose time is over takes no signal, also where nothing has looked yet.
     expire(term)
     settled = term.store.waits.signal(wait_id, given_id, text, term.clock.now())

@@ -104,6 +104,14 @@ class Worker:
             execution.interrupt()
         await self._wind_down()
 
+    async def rest(self) -> None:
+        """Claim nothing more, and return when every step under way has ended; however long that
+        takes. The runs are given back."""
+        self._is_claiming = False
+        for execution in self.executions.values():
+            execution.suspend()
+        await self._until_ended(None)
+
     async def drop(self) -> None:
         """``lose``, and return when every local execution has ended, or would not end."""
         self.lose()
@@ -246,7 +254,7 @@ class Worker:
             self._term.store.leases.release(lease, self._term.clock.now())
             self._term.database.start_flush()
 
-    async def _until_ended(self, timeout: float) -> None:
+    async def _until_ended(self, timeout: float | None) -> None:
         """Wait until no execution is left, for ``timeout`` seconds at most."""
         tasks = {execution.task for execution in self.executions.values() if execution.task}
         if not tasks:

@@ -16,10 +16,13 @@ from typing import Any
 from durably import Durably, Environment, Job, Run, Wait, events
 from durably.codec import encode
 from durably.database import Database
+from durably.desk import Desk
+from durably.execution import Execution
 from durably.local import FileMirror, LocalChannel
 from durably.model import Claim
 from durably.store import Store
 from durably.store.runs import NewRun
+from durably.term import Term
 from durably.testing import (
     EveryoneLeads,
     FakeClock,
@@ -185,6 +188,19 @@ class Life:
                 task.exception()
         await settle()
         self._disk.revive()
+
+
+async def term_of(durably: Durably) -> Term:
+    """What a Durably that leads works with."""
+    desk = await durably._leader.asking.whom()
+    assert isinstance(desk, Desk)
+    return desk._term
+
+
+def executions_of(durably: Durably) -> dict[str, Execution]:
+    """What a Durably that leads executes now, by the ids of the runs."""
+    worker = durably._leader._worker
+    return {} if worker is None else worker.executions
 
 
 async def interrupted(tab: Tab, durable: Job[[], object], gate: Gate) -> str:

@@ -126,8 +126,7 @@ async def test_step_whose_lease_is_lost_is_told_so(tab: Tab, gate: Gate) -> None
         tab.visibility.hide()  # So that nothing is claimed in the next term.
         await settle()
         tab.disk.epoch += 1  # Another tab has taken over.
-        with pytest.raises(BaseException, match="taken"):
-            await durably.trigger(work())
+        await durably.trigger(work())
         await settle()
 
         assert [type(error) for error in caught] == [LeaseLost]

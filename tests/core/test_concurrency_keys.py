@@ -16,7 +16,7 @@ from durably import (
     job,
 )
 from durably.testing import settle
-from tests.core.kit import Gate, Tab, record, types
+from tests.core.kit import Gate, Tab, record, term_of, types
 
 MODES: list[Coalesce] = ["skip", "queue", "active"]
 Guarded = Job[[int], int]
@@ -202,7 +202,7 @@ async def test_key_is_busy_for_every_process(tab: Tab, gates: Gates, guarded: Gu
         await durably.trigger(guarded(1), concurrency_key="c")
         await gates[1].entered.wait()
         await durably.trigger(guarded(2), concurrency_key="c")
-        store = (await durably._leader.term()).store
+        store = (await term_of(durably)).store
 
         assert store.leases.claim(["sync"], "another", tab.clock.now()) is None
 

@@ -9,7 +9,7 @@ import pytest
 
 from durably import InvalidOption, NotOpen, RunHandle, RunStatus, Step, Trigger, job
 from durably.testing import settle
-from tests.core.kit import Bodies, Gate, Tab, record, types, until
+from tests.core.kit import Bodies, Gate, Tab, executions_of, record, types, until
 
 
 @job
@@ -206,7 +206,7 @@ async def test_run_that_is_stopped_before_its_first_turn_is_given_back(
     async with tab.durably(act, autostart=False) as durably:
         handle = await durably.trigger(act())
         processing = asyncio.ensure_future(durably.process_one())
-        await until(lambda: durably._leader._execution_of(handle.id))
+        await until(lambda: handle.id in executions_of(durably))
         await durably.stop()
         await processing
 

@@ -6,7 +6,7 @@ import pytest
 
 from durably import RunFailed, Step, job
 from durably.testing import settle
-from tests.core.kit import Gate, Tab
+from tests.core.kit import Gate, Tab, term_of
 
 
 @pytest.mark.parametrize("ending", ["completed", "failed", "cancelled"])
@@ -46,7 +46,7 @@ async def test_outputs_of_a_finished_run_take_no_room(tab: Tab) -> None:
 
     async with tab.durably(large_step) as durably:
         await durably.trigger_and_wait(large_step())
-        database = (await durably._leader.term()).database
+        database = (await term_of(durably)).database
         (row,) = database.read("select total(length(output)) as size from steps", {})
 
         assert row["size"] == 0

@@ -9,7 +9,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import pytest
 
 from durably import Durably, InvalidOption, Step, Trigger, job
-from tests.core.kit import OpenStore, Tab
+from tests.core.kit import OpenStore, Tab, term_of
 
 
 @job
@@ -168,7 +168,7 @@ async def test_run_whose_labels_were_changed_in_memory_is_deleted_whole(tab: Tab
         await durably.process_one()
         handle.run.labels.clear()  # type: ignore[attr-defined]
         await durably.delete_run(handle.id)
-        database = (await durably._leader.term()).database
+        database = (await term_of(durably)).database
 
         assert database.read("select * from labels", {}) == []
 

@@ -11,7 +11,7 @@ import pytest
 
 from durably import Durably, InvalidOption, RunConflict, RunNotFound, Step, job
 from durably.testing import settle
-from tests.core.kit import Gate, OpenStore, Tab, record, types
+from tests.core.kit import Gate, OpenStore, Tab, record, term_of, types
 
 DAY = 86_400.0
 SELDOM: dict[str, Any] = {"heartbeat_interval": DAY / 2, "stale_threshold": DAY}
@@ -41,7 +41,7 @@ async def leave_traces(step: Step) -> str:
 
 async def rows(durably: Durably) -> dict[str, int]:
     """How many rows each table has; those that have none are left out."""
-    database = (await durably._leader.term()).database
+    database = (await term_of(durably)).database
     tables = database.read("select name from sqlite_schema where type = 'table'", {})
     counts = {
         table["name"]: database.read(f"select count(*) as rows from {table['name']}", {})[0]["rows"]
@@ -514,7 +514,7 @@ async def test_worker_does_not_wake_for_a_removal_that_has_to_wait(tab: Tab, gat
         await durably.trigger(wait_at_gate())
         await gate.entered.wait()
         await tab.clock.freeze(100)
-        leases = (await durably._leader.term()).store.leases
+        leases = (await term_of(durably)).store.leases
         looks = counted(leases, "running")
         await tab.clock.advance(10)
 

@@ -249,8 +249,7 @@ async def test_lost_lease_outranks_a_failure(tab: Tab, gate: Gate, bodies: Bodie
         tab.visibility.hide()  # So that nothing is claimed in the next term.
         await settle()
         tab.disk.epoch += 1  # Another tab has taken over.
-        with pytest.raises(BaseException, match="taken"):
-            await durably.trigger(side_by_side())
+        await durably.trigger(side_by_side())
         await settle()
 
         assert (await durably.get_run(handle.id)).status is RunStatus.PENDING

@@ -21,7 +21,7 @@ from durably import (
 )
 from durably.local import FileMirror
 from durably.testing import FakeClock, MemoryDisk, MemoryMirror, memory_environment, settle
-from tests.core.kit import Bodies, Gate, Tab, record, types, until
+from tests.core.kit import Bodies, Gate, Tab, record, term_of, types, until
 
 
 @job
@@ -71,7 +71,7 @@ async def test_file_that_cannot_grow_stops_the_run_and_fails_nothing(tmp_path: P
         return "done"
 
     async with Durably("full", jobs=[fill], environment=environment) as durably:
-        database = (await durably._leader.term()).database
+        database = (await term_of(durably)).database
         database.read("pragma max_page_count = 50", {})
         handle = await durably.trigger(fill())
         await settle()

@@ -29,7 +29,7 @@ from durably import (
 from durably.events import LogWrite
 from durably.model import Progress
 from durably.testing import settle
-from tests.core.kit import Gate, Tab, record, types
+from tests.core.kit import Gate, Tab, record, term_of, types
 
 
 @job
@@ -303,7 +303,7 @@ async def test_file_that_is_full_in_the_middle_of_many_triggers_holds_none_of_th
 ) -> None:
     async with tab.durably(say, autostart=False) as durably:
         first = await durably.trigger(say("before"))
-        database = (await durably._leader.term()).database
+        database = (await term_of(durably)).database
         ((pages,),) = database.read("pragma page_count", {})
         database.read(f"pragma max_page_count = {pages + 3}", {})
         with pytest.raises(StorageFull):

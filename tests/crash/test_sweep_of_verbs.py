@@ -13,7 +13,7 @@ import pytest
 
 from durably import Durably, Run, Step, StorageError, Trigger, job
 from durably.testing import Fault
-from tests.core.kit import Life, Tab, until
+from tests.core.kit import Life, Tab, term_of, until
 
 MOST_WRITES = 50
 
@@ -51,7 +51,7 @@ async def state_of(tab: Tab) -> dict[str, list[object]]:
     """What is stored, without ids and leases, which differ from life to life."""
     async with tab.durably(work, autostart=False) as durably:
         runs: list[Run] = list(reversed(await durably.list_runs(limit=1000)))
-        database = (await durably._leader.term()).database
+        database = (await term_of(durably)).database
 
         def read(sql: str) -> list[object]:
             return [tuple(row) for row in database.read(sql, {})]

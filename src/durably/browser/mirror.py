@@ -39,6 +39,10 @@ class IndexedDBMirror:
         # One proxy for the whole life: a commit crosses into JavaScript once, and back once.
         self._settled_proxy = create_proxy(self._settled)
 
+    @property
+    def epoch(self) -> int | None:
+        return None if self._mirror is None else int(self._mirror.epoch)
+
     async def take_over(self) -> str:
         module = (await modules()).mirror
         self._loop = asyncio.get_running_loop()

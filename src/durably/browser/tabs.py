@@ -48,6 +48,10 @@ class TabLeadership:
         finally:
             waiting.destroy()
 
+    def steal(self) -> None:
+        if self._lock is not None:
+            self._lock.steal()
+
     def ended(self, owners: Collection[str]) -> Iterator[str]:
         if self._lock is not None:
             yield from (owner for owner in owners if owner != self._owner)

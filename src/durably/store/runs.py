@@ -41,6 +41,8 @@ class NewRun:
     concurrency_key: str | None = None
     coalesce: Coalesce | None = None
     labels: str = "{}"
+    id: str = ""
+    """Chosen by who triggers, so that to store it twice makes one run; else it is made here."""
 
 
 @record
@@ -79,9 +81,19 @@ class Runs:
         ConcurrencyConflict where the concurrency key has a pending run that is not to be joined.
         """
         if new.idempotency_key is None and new.concurrency_key is None and new.labels == "{}":
-            row = self._insert(new, now)
+            try:
+                row = self._insert(new, now)
+            except sqlite3.IntegrityError:
+                # The same trigger again, because nobody heard the answer to the first one.
+                stored = self._row(new.id)
+                if stored is None:
+                    raise
+                row = stored
             return Creation("created", row["id"], row)
         with self._database.transaction():
+            stored = self._row(new.id)
+            if stored is not None:
+                return Creation("created", new.id, stored)
             known = self._known_by_key(new, now)
             if known is not None:
                 return Creation("idempotent", known, self._row(known))
@@ -179,7 +191,7 @@ class Runs:
     def _insert(self, new: NewRun, now: int) -> Row:
         """The row as it is stored, put together here: SQLite takes long to return all of it."""
         row: dict[str, object] = {
-            "id": new_id(now),
+            "id": new.id or new_id(now),
             "job": new.job,
             "input": new.input,
             "idempotency_key": new.idempotency_key,

@@ -483,6 +483,11 @@ export class Mirror {
     this.#landed = switchesStacks ? (status) => landed.callPromising(status) : landed;
   }
 
+  /** Of this life, once it has taken over. */
+  get epoch() {
+    return this.#epoch;
+  }
+
   /**
    * Seal the old epoch, open the next, and load the file.
    * @param {boolean} mayCreate false where an empty database would take the place of a known one

@@ -11,8 +11,16 @@ export class TabLock {
   #name;
   #lost;
   #ending = new AbortController();
+  /** Ends the request that waits for the lock. */
+  #waiting = new AbortController();
   /** @type {(() => void) | null} */
   #letGo = null;
+  #isFrozen = false;
+  #isWaiting = false;
+  /** @type {() => void} */
+  #granted = () => {};
+  /** @type {(error: unknown) => void} */
+  #refused = () => {};
 
   /**
    * @param {string} name of the durably database
@@ -22,8 +30,12 @@ export class TabLock {
     this.#name = `durably:${name}`;
     this.#lost = lost;
     // Chromium (seen in 156) keeps the lock of a page in the back-forward cache, and never grants it
-    // to a waiter that was queued before. So it is let go here.
-    globalThis.addEventListener?.("pagehide", () => this.#putAway(), { signal: this.#ending.signal });
+    // to a waiter that was queued before. So it is let go here, and asked for again on the way back.
+    const { signal } = this.#ending;
+    globalThis.addEventListener?.("pagehide", () => this.#putAway(), { signal });
+    globalThis.addEventListener?.("pageshow", () => this.#goOnWaiting(), { signal });
+    globalThis.document?.addEventListener("freeze", () => this.#freeze(), { signal });
+    globalThis.document?.addEventListener("resume", () => this.#resume(), { signal });
   }
 
   /** Whether this context has Web Locks at all; an insecure one has not. */
@@ -40,27 +52,28 @@ export class TabLock {
     // A lock that this page has let go just now is free once the microtasks of that have run.
     await null;
     this.#ending.signal.throwIfAborted();
-    let isGranted = false;
-    const granted = new Promise((resolve, reject) => {
-      navigator.locks
-        .request(this.#name, { signal: this.#ending.signal }, () => {
-          isGranted = true;
-          resolve(undefined);
-          return new Promise((letGo) => {
-            this.#letGo = () => letGo(undefined);
-          });
-        })
-        .catch((error) => {
-          // Another tab has stolen a held lock, or `close` ended the waiting.
-          this.#putAway();
-          reject(error);
-        });
-    });
+    const granted = /** @type {Promise<void>} */ (
+      new Promise((resolve, reject) => {
+        this.#granted = resolve;
+        this.#refused = reject;
+      })
+    );
+    this.#ending.signal.addEventListener("abort", () => this.#refused(this.#ending.signal.reason));
+    this.#isWaiting = true;
+    this.#request({ signal: this.#waiting.signal });
     // A question behind the request: its answer comes after a grant that was possible at once.
     await Promise.race([granted, navigator.locks.query()]);
     this.#ending.signal.throwIfAborted();
-    if (!isGranted) waiting();
+    if (!this.#letGo) waiting();
     await granted;
+  }
+
+  /** Take the lock from whoever holds it, where this tab waits for it. */
+  steal() {
+    if (!this.#isWaiting || this.#ending.signal.aborted) return;
+    this.#waiting.abort();
+    this.#waiting = new AbortController();
+    this.#request({ steal: true });
   }
 
   /** Let the lock go. Harmless when it is not held. */
@@ -72,12 +85,62 @@ export class TabLock {
   /** Let the lock go and wait for none any more. */
   close() {
     this.release();
+    this.#isWaiting = false;
+    this.#waiting.abort();
     this.#ending.abort();
   }
 
+  /** @param {LockOptions} options */
+  #request(options) {
+    const { signal } = this.#waiting;
+    let isHeld = false;
+    navigator.locks
+      .request(this.#name, options, (lock) => {
+        if (!lock || this.#ending.signal.aborted) return undefined;
+        isHeld = true;
+        this.#isWaiting = false;
+        this.#granted();
+        return new Promise((letGo) => {
+          this.#letGo = () => letGo(undefined);
+        });
+      })
+      .then(() => {
+        if (!isHeld && options.ifAvailable && !this.#ending.signal.aborted) this.#lost();
+      })
+      .catch((error) => {
+        if (isHeld) this.#putAway(); // Another tab has stolen it.
+        else if (!signal.aborted) this.#refused(error);
+      });
+  }
+
   #putAway() {
-    if (!this.#letGo) return;
+    this.#isFrozen = false;
+    if (!this.#letGo) {
+      this.#waiting.abort();
+      return;
+    }
     this.release();
     this.#lost();
+  }
+
+  /** The page comes back from the back-forward cache; it may have waited when it went. */
+  #goOnWaiting() {
+    if (this.#isWaiting && this.#waiting.signal.aborted) {
+      this.#waiting = new AbortController();
+      this.#request({ signal: this.#waiting.signal });
+    }
+  }
+
+  /** A frozen page keeps its lock, and it can do nothing with it. */
+  #freeze() {
+    this.#isFrozen = this.#letGo !== null;
+    this.release();
+  }
+
+  /** Nobody may have wanted it meanwhile: then this tab goes on where it was. */
+  #resume() {
+    if (!this.#isFrozen) return;
+    this.#isFrozen = false;
+    this.#request({ ifAvailable: true });
   }
 }

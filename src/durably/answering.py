@@ -1,0 +1,161 @@
+"""What the tab that leads does for those that follow: answers, events, and a sign of life."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from .desk import VERBS, Desk
+from .errors import DurablyError, StorageFenced, ValidationError
+from .events import Event
+from .ports import VisibilitySignal
+from .protocol import PROTOCOL, SILENT_BEATS, Line, Message
+from .term import Term
+from .wire import pack, unpack
+
+
+class _Follower:
+    """What is known of another tab."""
+
+    def __init__(self, is_visible: bool, runs: list[str], heard_at: float) -> None:
+        self.is_visible = is_visible
+        self.runs = frozenset(runs)
+        self.heard_at = heard_at
+
+
+class Answering:
+    """Serves the followers of one term. Without followers it does nothing, and costs nothing."""
+
+    def __init__(
+        self,
+        line: Line,
+        desk: Desk,
+        term: Term,
+        epoch: int | None,
+        on_hidden: Callable[[], None],
+    ) -> None:
+        self._line = line
+        self._desk = desk
+        self._term = term
+        self._epoch = epoch
+        self._on_hidden = on_hidden
+        """Called while this tab is hidden and a follower is visible."""
+        self._followers: dict[str, _Follower] = {}
+        self._count = 0
+        """Goes up with each beat, and so only while the event loop of this tab does."""
+        self._timer: Any = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unlisten: Callable[[], None] | None = None
+        self._unsubscribe = term.visibility.subscribe(self._visibility_changed)
+        line.on_message = self.receive
+
+    async def close(self) -> None:
+        """Answer nothing any more. A request under way is sent again, to the next leader."""
+        self._line.on_message = lambda message: None
+        self._unsubscribe()
+        self._followers.clear()
+        self._choose_listening()
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Followers
+
+    def receive(self, message: Message) -> None:
+        kind, tab = message["kind"], message["from"]
+        if kind == "listen":
+            self._note(tab, message)
+        elif kind == "bye":
+            self._followers.pop(tab, None)
+            self._choose_listening()
+        elif kind == "request":
+            task = asyncio.ensure_future(self._answer(tab, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _note(self, tab: str, message: Message) -> None:
+        is_new = tab not in self._followers
+        now = self._term.clock.monotonic()
+        self._followers[tab] = _Follower(message["is_visible"], message["runs"], now)
+        self._choose_listening()
+        if self._timer is None:
+            self._beat()
+        elif is_new:
+            self._post_beat()
+        self._offer()
+
+    def _choose_listening(self) -> None:
+        """Listen to the events while a follower does."""
+        is_wanted = any(follower.runs for follower in self._followers.values())
+        if is_wanted and self._unlisten is None:
+            self._unlisten = self._term.events.on("*", self._forward)
+        elif not is_wanted and self._unlisten is not None:
+            self._unlisten()
+            self._unlisten = None
+
+    def _forward(self, event: Event) -> None:
+        if event.type.startswith("tab:"):
+            return  # Each tab tells of itself.
+        run_id = getattr(event, "run_id", None)
+        if any("*" in other.runs or run_id in other.runs for other in self._followers.values()):
+            self._line.post("event", event=pack(event))
+
+    def _beat(self) -> None:
+        """Say that this tab leads and goes on, as long as there are followers to hear it."""
+        interval = self._term.options.heartbeat_interval
+        oldest = self._term.clock.monotonic() - SILENT_BEATS * interval
+        for tab, follower in list(self._followers.items()):
+            if follower.heard_at < oldest:
+                del self._followers[tab]
+        self._choose_listening()
+        self._count += 1
+        self._post_beat()
+        self._timer = self._term.clock.call_later(interval, self._beat) if self._followers else None
+
+    def _post_beat(self) -> None:
+        is_visible = self._term.visibility.is_visible
+        self._line.announce(self._term.owner, self._epoch, self._count, is_visible=is_visible)
+
+    # Handing over
+
+    def _visibility_changed(self, signal: VisibilitySignal) -> None:
+        self._offer()
+
+    def _offer(self) -> None:
+        if not self._term.visibility.is_visible and self.visible_follower() is not None:
+            self._on_hidden()
+
+    def visible_follower(self) -> str | None:
+        """A tab that a person can see, if there is one."""
+        for tab, follower in self._followers.items():
+            if follower.is_visible:
+                return tab
+        return None
+
+    # Requests
+
+    async def _answer(self, tab: str, message: Message) -> None:
+        reply: dict[str, object]
+        try:
+            reply = {"value": pack(await self._carry_out(message))}
+        except StorageFenced:
+            return  # This tab leads no more. The one that does is asked again.
+        except DurablyError as error:
+            reply = {"error": pack(error)}
+        self._line.post("reply", to=tab, id=message["id"], **reply)
+
+    async def _carry_out(self, message: Message) -> object:
+        verb = message["verb"]
+        if message["protocol"] != PROTOCOL or verb not in VERBS:
+            raise ValidationError(
+                f"The tab that leads does not know the request {verb!r}, protocol "
+                f"{message['protocol']}: it has another version of durably. Reload both tabs."
+            )
+        try:
+            arguments = unpack(message["arguments"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValidationError(f"The request {verb!r} cannot be read: {error!r}.") from error
+        return await getattr(self._desk, verb)(*arguments)

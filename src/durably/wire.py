@@ -1,0 +1,78 @@
+"""Values as JSON that tabs send each other: facts and errors of this library by name, and whatever
+belongs to the user as the codec's text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from . import errors, events, model
+from .codec import decode, encode
+from .desk import Standing
+from .errors import DurablyError, UnreadableValue
+from .store.runs import Creation, Ending, NewRun
+
+PLAIN = frozenset({bool, int, float, str, type(None)})
+RECORDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (*vars(model).values(), *vars(events).values(), Creation, Ending, NewRun, Standing)
+    if isinstance(kind, type) and hasattr(kind, "_defaults")
+}
+"""The facts that a message may hold, by the names of their classes."""
+
+
+def pack(value: object) -> Any:
+    """``value`` as JSON has it."""
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if isinstance(value, list):
+        return [pack(part) for part in value]
+    if isinstance(value, tuple):
+        return {"tuple": [pack(part) for part in value]}
+    if isinstance(value, model.RunStatus):
+        return {"status": value.value}
+    if RECORDS.get(kind.__name__) is kind:
+        return {"record": kind.__name__, **{name: pack(fact) for name, fact in _facts(value)}}
+    if isinstance(value, DurablyError):
+        return {"error": kind.__name__, "facts": pack(value.facts)}
+    return {"value": encode(dict(value) if isinstance(value, sqlite3.Row) else value)}
+
+
+def unpack(packed: Any) -> Any:
+    """What ``pack`` made it from. A value that today's code cannot read is the UnreadableValue.
+
+    Raises KeyError, TypeError or ValueError for what ``pack`` did not make.
+    """
+    if isinstance(packed, list):
+        return [unpack(part) for part in packed]
+    if not isinstance(packed, dict):
+        return packed
+    if "record" in packed:
+        kind = RECORDS[packed["record"]]
+        # A newer version may know more of it.
+        return kind(**{name: unpack(packed[name]) for name in kind._defaults if name in packed})
+    if "value" in packed:
+        try:
+            return decode(packed["value"])
+        except UnreadableValue as error:
+            return error
+    if "tuple" in packed:
+        return tuple(unpack(part) for part in packed["tuple"])
+    if "status" in packed:
+        return model.RunStatus(packed["status"])
+    return _error(packed)
+
+
+def _error(packed: Any) -> DurablyError:
+    kind = getattr(errors, packed["error"], None)
+    if not (isinstance(kind, type) and issubclass(kind, DurablyError)):
+        return DurablyError(f"{packed['error']}: {packed['facts']}")
+    return kind(*unpack(packed["facts"]))
+
+
+def _facts(value: Any) -> Iterator[tuple[str, object]]:
+    for name in value._defaults:
+        yield name, getattr(value, name)
