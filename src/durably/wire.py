@@ -4,7 +4,6 @@ belongs to the user as the codec's text.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +37,7 @@ def pack(value: object) -> Any:
         return {"record": kind.__name__, **{name: pack(fact) for name, fact in _facts(value)}}
     if isinstance(value, DurablyError):
         return {"error": kind.__name__, "facts": pack(value.facts)}
-    return {"value": encode(dict(value) if isinstance(value, sqlite3.Row) else value)}
+    return {"value": encode(value)}
 
 
 def unpack(packed: Any) -> Any:

@@ -164,13 +164,9 @@ class Demo {
 
   /** @param {boolean} leads */
   #lead(leads) {
-    if (leads) {
-      this.#notify("");
-      return;
-    }
-    this.#setStatus("waiting");
-    this.#notify("Another tab leads; this one waits its turn. Close that tab, and this one takes over.");
-    page.progressText.textContent = "Waiting for the other tab";
+    this.#notify(
+      leads ? "" : "Another tab leads; this one follows it. Close that tab, and this one takes over.",
+    );
   }
 
   /**

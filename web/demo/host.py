@@ -20,7 +20,7 @@ DATA = "/data/airports.csv"
 
 
 async def main() -> None:
-    """Lead, or wait for it, and do what the page asks, until the tab is gone."""
+    """Lead, or follow the tab that leads, and do what the page asks, until the tab is gone."""
     commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     def receive(text: str) -> None:
@@ -28,8 +28,8 @@ async def main() -> None:
 
     def tell_event(event: Event) -> None:
         tell(event.type, **asdict(event))
-        if event.type == "tab:leader":
-            # Whatever happened while another tab led, the page starts from what is stored.
+        if event.type.startswith("tab:"):
+            # Whatever happened before, the page starts from what is stored.
             commands.put_nowait({"do": "show"})
 
     durably = Durably("airports-demo", jobs=[import_airports])

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from ..codec import is_text
 from ..database import Database, Parameters
@@ -13,7 +14,7 @@ from ..errors import ConcurrencyConflict, RunNotFound
 from ..model import Coalesce, Disposition, ErrorInfo, Run, RunStatus
 from ..records import record
 from .endings import interrupt_attempts
-from .rows import Row, error_from, readable, run_from
+from .rows import error_from, readable, run_from
 
 UNCLAIMED = {
     "status": "pending",
@@ -51,7 +52,7 @@ class Creation:
 
     disposition: Disposition
     run_id: str
-    row: Row | None
+    row: dict[str, Any] | None
     """None where the run behind the idempotency key was purged."""
 
     @property
@@ -88,22 +89,23 @@ class Runs:
                 stored = self._row(new.id)
                 if stored is None:
                     raise
-                row = stored
+                row = dict(stored)
             return Creation("created", row["id"], row)
         with self._database.transaction():
             stored = self._row(new.id)
             if stored is not None:
-                return Creation("created", new.id, stored)
+                return Creation("created", new.id, dict(stored))
             known = self._known_by_key(new, now)
             if known is not None:
-                return Creation("idempotent", known, self._row(known))
+                stored = self._row(known)
+                return Creation("idempotent", known, None if stored is None else dict(stored))
             joined = self._to_join(new)
             if joined is not None:
-                return Creation("coalesced", joined["id"], joined)
-            row = self._insert(new, now)
-            self._keep_key(new, row["id"])
-            self._index_labels(json.loads(new.labels), row["sequence"])
-            return Creation("created", row["id"], row)
+                return Creation("coalesced", joined["id"], dict(joined))
+            inserted = self._insert(new, now)
+            self._keep_key(new, inserted["id"])
+            self._index_labels(json.loads(new.labels), inserted["sequence"])
+            return Creation("created", inserted["id"], inserted)
 
     def get(self, run_id: str) -> Run | None:
         row = self._row(run_id) if is_text(run_id) else None
@@ -188,7 +190,7 @@ class Runs:
         rows = self._database.read("select * from runs where id = :id", {"id": run_id})
         return rows[0] if rows else None
 
-    def _insert(self, new: NewRun, now: int) -> Row:
+    def _insert(self, new: NewRun, now: int) -> dict[str, Any]:
         """The row as it is stored, put together here: SQLite takes long to return all of it."""
         row: dict[str, object] = {
             "id": new.id or new_id(now),
