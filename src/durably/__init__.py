@@ -15,6 +15,7 @@ from .errors import (
     LeaseLost,
     NestedStep,
     NewerSchema,
+    NothingStored,
     NotInsideStep,
     NotOpen,
     OutputMismatch,
@@ -43,6 +44,13 @@ from .errors import (
     WaitNotFound,
     WaitTimeout,
 )
+from .export_errors import (
+    DamagedExport,
+    EncryptionUnavailable,
+    ExportError,
+    NewerExport,
+    WrongPassphrase,
+)
 from .handle import RunHandle
 from .jobs import Call, Job, Trigger, job
 from .model import (
@@ -51,6 +59,7 @@ from .model import (
     Disposition,
     Durability,
     ErrorInfo,
+    ImportReport,
     InterruptionReason,
     LogLine,
     Progress,
@@ -71,14 +80,18 @@ __all__ = [
     "Coalesce",
     "ConcurrencyConflict",
     "DamagedDatabase",
+    "DamagedExport",
     "Disposition",
     "DuplicateStep",
     "Durability",
     "Durably",
     "DurablyError",
+    "EncryptionUnavailable",
     "Environment",
     "ErrorInfo",
     "EventsOverflow",
+    "ExportError",
+    "ImportReport",
     "InterruptionReason",
     "InvalidArguments",
     "InvalidOption",
@@ -87,9 +100,11 @@ __all__ = [
     "LeaseLost",
     "LogLine",
     "NestedStep",
+    "NewerExport",
     "NewerSchema",
     "NotInsideStep",
     "NotOpen",
+    "NothingStored",
     "OutputMismatch",
     "Plugin",
     "Progress",
@@ -126,6 +141,7 @@ __all__ = [
     "WaitNotFound",
     "WaitResult",
     "WaitTimeout",
+    "WrongPassphrase",
     "events",
     "job",
 ]

@@ -167,6 +167,23 @@ class Queries:
             raise RunFailed(run_id, ending.error or ErrorInfo("Unknown", "no error was stored"))
         return ending
 
+    async def export(
+        self, runs: Iterable[str] | None = None, *, passphrase: str | None = None
+    ) -> bytes:
+        """These runs, by their ids, or all, as one file for ``import_``: versioned, with a
+        checksum, and with ``passphrase`` encrypted.
+
+        With the runs go their steps, attempts, waits, logs, labels and idempotency keys; with all
+        runs also the keys of runs that were purged. It is how things are at one moment; everything
+        in it is durable here, ``strict``, unless the storage is full.
+
+        Raises RunNotFound, InvalidOption, and EncryptionUnavailable where there is nothing to
+        encrypt with: on CPython that is the extra ``durably[encryption]``.
+        """
+        from .transfer import export_runs
+
+        return await export_runs(await self._leader.term(), runs, passphrase)
+
     # Events
 
     def on(self, event_type: str, listener: Listener) -> Callable[[], None]:

@@ -351,6 +351,60 @@ function rebuild(records, chunks) {
   return file;
 }
 
+/**
+ * Everything that is stored under a name, whatever it is and whichever version wrote it. Neither the
+ * fence nor anything else is touched.
+ * @param {string} name of the durably database
+ * @returns {Promise<[string, string, Uint8Array?, string?][] | undefined>} store, key as
+ *   JSON, and the bytes or else the value as JSON; undefined where there is no such database
+ */
+export async function readAsStored(name) {
+  await null; // Off Python's stack, as in `#write`.
+  const db = await openAsStored(`durably:${name}`);
+  if (!db) return undefined;
+  try {
+    const stores = [...db.objectStoreNames];
+    /** @type {[string, string, Uint8Array?, string?][]} */ const records = [];
+    if (!stores.length) return records;
+    const transaction = db.transaction(stores, "readonly");
+    for (const store of stores) {
+      const { keys, values } = await readAll(transaction.objectStore(store), null);
+      keys.forEach((key, i) => {
+        const value = values[i];
+        const bytes = value instanceof ArrayBuffer ? new Uint8Array(value)
+          : ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+          : undefined;
+        const text = bytes ? undefined : JSON.stringify(value) ?? JSON.stringify(String(value));
+        records.push([store, JSON.stringify(key), bytes, text]);
+      });
+    }
+    return records;
+  } finally {
+    db.close();
+  }
+}
+
+/**
+ * @param {string} name
+ * @returns {Promise<IDBDatabase | null>} of whichever version there is
+ */
+function openAsStored(name) {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name);
+    let isThere = true;
+    request.onupgradeneeded = () => {
+      isThere = false;
+      request.transaction?.abort(); // Leaves nothing behind.
+    };
+    request.onsuccess = () => {
+      const db = request.result;
+      db.onversionchange = () => db.close();
+      resolve(db);
+    };
+    request.onerror = () => isThere ? reject(request.error) : resolve(null);
+  });
+}
+
 /** A file in Emscripten's memory, and which of its pages were written since they were last taken. */
 class TrackedFile {
   #fs;
