@@ -326,7 +326,7 @@ class Durably(Queries):
 
         Raises NothingStored, StorageRefused, InvalidOption and EncryptionUnavailable.
         """
-        from .rescue import export_as_is
+        from .transfer import export_as_is
 
         return await export_as_is(self.name, self._directory, passphrase)
 

@@ -23,9 +23,11 @@ from typing import Any
 from .errors import InvalidOption
 from .export_errors import DamagedExport, NewerExport, WrongPassphrase
 from .options import check_text
-from .sealing import Lock
+from .records import record
 
 MAGIC = b"durably-export\n"
+RUNS, FILES, STORES = "runs", "sqlite-files", "indexeddb"
+"""The kinds: runs; or a whole database as it was stored, on CPython or in a browser."""
 FORMAT = 1
 CHECKSUM_BYTES = 32
 ENCRYPTION = {"cipher": "AES-256-GCM", "key": "PBKDF2-HMAC-SHA256"}
@@ -37,6 +39,15 @@ SALT_BYTES = 16
 NONCE_BYTES = 12
 
 Line = dict[str, Any]
+
+
+@record
+class Lock:
+    """What the key is made with, beside the passphrase; all of it stands in the header."""
+
+    iterations: int
+    salt: bytes
+    nonce: bytes
 
 
 def check_passphrase(passphrase: str | None) -> None:

@@ -91,7 +91,8 @@ def _records(lines: list[dict[str, Any]], problems: list[str]) -> dict[Position,
         if line["store"] == "log":
             found = _record(line)
             if found is None:
-                problems.append(f"record {line['key']} was altered, or is of a newer format")
+                why = line.get("unreadable", "altered, or of a newer format")
+                problems.append(f"record {line['key']}: {why}")
             else:
                 log[found.position] = found
     return log

@@ -1,7 +1,9 @@
 """A database as it is stored, whatever is wrong with it: out as one file, and back for tools.
 
-``Durably.export_as_is`` makes the file. ``restore`` makes a SQLite file of it on CPython, as far as
-that is possible, for ``Durably`` to open or for the tools of SQLite (``.recover``) to look at.
+``Durably.export_as_is`` makes the file. ``restore`` makes a SQLite file of it, as far as that is
+possible, for ``Durably`` to open or for the tools of SQLite (``.recover``) to look at.
+
+Of CPython: the wheel for browsers comes without this module.
 """
 
 from __future__ import annotations
@@ -9,33 +11,17 @@ from __future__ import annotations
 import base64
 import re
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .clock import SystemClock
-from .container import Line, check_passphrase, pack, unpack
+from .container import FILES, STORES, Line, unpack
 from .errors import NothingStored, StorageRefused
 from .export_errors import DamagedExport
 
-FILES, STORES = "sqlite-files", "indexeddb"
-"""The kinds of such a file: where it was stored."""
 SUFFIXES = ("", "-wal", "-journal")
 PART_BYTES = 1 << 20
 MOST_LOOKS = 5
 """Times to read files that somebody writes to meanwhile."""
-
-
-async def export_as_is(name: str, directory: Path, passphrase: str | None) -> bytes:
-    """Raises what ``Durably.export_as_is`` raises."""
-    check_passphrase(passphrase)
-    if sys.platform == "emscripten":
-        from .browser.stored import stored
-
-        kind, lines = STORES, await stored(name)
-    else:
-        kind, lines = FILES, list(_stored_files(name, directory))
-    return await pack(kind, lines, passphrase, database=name, created_at=SystemClock().now())
 
 
 async def restore(
@@ -75,7 +61,8 @@ async def restore(
     return problems
 
 
-def _stored_files(name: str, directory: Path) -> Iterator[Line]:
+def stored_files(name: str, directory: Path) -> Iterator[Line]:
+    """The lines about the files of a database. Raises NothingStored and StorageRefused."""
     path = directory / f"{name}.sqlite3"
     for suffix, content in _read(name, path).items():
         for at in range(0, max(len(content), 1), PART_BYTES):

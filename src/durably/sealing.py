@@ -1,23 +1,17 @@
-"""Encryption on CPython, with the ``cryptography`` package. A tab has ``browser/sealing.py``."""
+"""Encryption on CPython, with the ``cryptography`` package. A tab has ``browser/sealing.py``, and
+the wheel for browsers comes without this module."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .export_errors import EncryptionUnavailable
-from .records import record
+
+if TYPE_CHECKING:
+    from .container import Lock
 
 KEY_BYTES = 32
-
-
-@record
-class Lock:
-    """What the key is made with, beside the passphrase; all of it stands in the header."""
-
-    iterations: int
-    salt: bytes
-    nonce: bytes
 
 
 async def seal(lock: Lock, passphrase: bytes, plain: bytes, header: bytes) -> bytes:

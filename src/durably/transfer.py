@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from .clock import SystemClock
 from .codec import is_text
-from .container import check_passphrase, pack, unpack
+from .container import FILES, RUNS, STORES, check_passphrase, pack, unpack
 from .errors import InvalidOption, StorageFull
 from .events import RunImport
 from .export_errors import DamagedExport, NewerExport
 from .model import ImportReport
 from .schema import SCHEMA_VERSION
 from .term import Term
-
-KIND = "runs"
 
 
 async def export_runs(term: Term, runs: Iterable[str] | None, passphrase: str | None) -> bytes:
@@ -26,14 +27,28 @@ async def export_runs(term: Term, runs: Iterable[str] | None, passphrase: str | 
     # that cannot be, and the file is wanted all the more.
     with suppress(StorageFull):
         await term.database.flush("strict", waits_for_room=False)
-    return await pack(KIND, lines, passphrase, schema=SCHEMA_VERSION, created_at=term.clock.now())
+    return await pack(RUNS, lines, passphrase, schema=SCHEMA_VERSION, created_at=term.clock.now())
+
+
+async def export_as_is(name: str, directory: Path, passphrase: str | None) -> bytes:
+    """The file of a database as it is stored. Raises what ``Durably.export_as_is`` raises."""
+    check_passphrase(passphrase)
+    if sys.platform == "emscripten":
+        from .browser.stored import stored
+
+        kind, lines = STORES, await stored(name)
+    else:
+        from .rescue import stored_files
+
+        kind, lines = FILES, list(stored_files(name, directory))
+    return await pack(kind, lines, passphrase, database=name, created_at=SystemClock().now())
 
 
 async def read_export(data: bytes, passphrase: str | None) -> list[dict[str, Any]]:
     """What is in a file of runs. Raises what ``Durably.import_`` raises."""
     header, lines = await unpack(data, passphrase)
     schema = header.get("schema")
-    if header["kind"] != KIND:
+    if header["kind"] != RUNS:
         raise DamagedExport(
             f"it holds a database as it was stored ({header['kind']}), and no runs; "
             "see durably.rescue"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +16,11 @@ import pytest
 from durably import (
     DamagedExport,
     Durably,
+    EncryptionUnavailable,
     ImportReport,
     InvalidOption,
     NewerExport,
+    NotOpen,
     Run,
     RunNotFound,
     RunStatus,
@@ -327,6 +330,16 @@ async def test_each_new_run_is_told_of_once_it_is_durable(tab: Tab, elsewhere: T
             (done.id, "one_step", "completed")
         ]
         assert "run:trigger" not in types(life.told)
+
+
+async def test_only_an_open_durably_exports_and_imports(tab: Tab, elsewhere: Tab) -> None:
+    async with tab.durably() as durably:
+        data = await durably.export()
+
+    with pytest.raises(NotOpen):
+        await elsewhere.durably().import_(data)
+    with pytest.raises(NotOpen):
+        await elsewhere.durably().export()
 
 
 # What is there already
@@ -782,3 +795,20 @@ async def test_what_nobody_can_type_is_no_passphrase(
     async with tab.durably() as durably:
         with pytest.raises(InvalidOption, match="passphrase"):
             await durably.export(passphrase=passphrase)
+
+
+@pytest.mark.cpython_only
+async def test_missing_package_is_told_with_the_extra_that_brings_it(
+    tab: Tab, elsewhere: Tab, secret: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("cryptography")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+
+    error = await refusal(elsewhere, secret, passphrase="right")
+
+    assert isinstance(error, EncryptionUnavailable)
+    assert "durably[encryption]" in str(error)
+    async with tab.durably() as durably:
+        with pytest.raises(EncryptionUnavailable):
+            await durably.export(passphrase="right")

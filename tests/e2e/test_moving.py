@@ -28,7 +28,7 @@ from tests.e2e.host import Host
 from tests.e2e.moving_process import PASSPHRASE
 from tests.e2e.test_content_security_policy import POLICY
 from tests.e2e.test_resumability import counts
-from tests.e2e.test_storage import ALTER_PAGE, SUMS, in_stores
+from tests.e2e.test_storage import ALTER_PAGE, IN_STORES, KEYS, SUMS, in_stores
 from tests.server import EffectServer
 
 T = TypeVar("T")
@@ -137,17 +137,67 @@ def test_tampered_database_is_exported_as_it_is(
 
     data = base64.b64decode(host.ask("export", "exported")["data"])
 
-    path = tmp_path / "test.sqlite3"
     problems = elsewhere(restore(data, tmp_path, passphrase=PASSPHRASE))
     _, lines = elsewhere(unpack(data, PASSPHRASE))
-    with closing(sqlite3.connect(path)) as connection:
-        (steps,) = connection.execute("select count(*) from steps").fetchone()
-        (integrity,) = connection.execute("pragma integrity_check").fetchone()
+    steps, integrity = counted(tmp_path)
     assert "record 1.5 was altered" in refused
     assert in_stores(outsider, SUMS) == before
     assert len([line for line in lines if line["store"] == "log"]) == len(before)
     assert "record 1.5 is missing; the rest is left out" in problems
     assert (0 < steps < 10, integrity) == (True, "ok")
+
+
+def test_whole_database_is_put_together_from_chunks_and_log(
+    chromium: Chromium, host: Host, server: EffectServer, tmp_path: Path
+) -> None:
+    outsider = chromium.new_page(server.url + "/pages/blank.html")
+    chromium.show(host.page)
+    host.open(program="storage", count=300).wait_for("opened")
+    outsider.wait_for_function(
+        f"async () => (await ({IN_STORES})([{json.dumps(KEYS)}, null])).log.length < 250",
+        timeout=20_000,
+        polling=100,
+    )
+    host.open(program="moving", opens="no").wait_for("ready")
+
+    data = base64.b64decode(host.ask("export", "exported")["data"])
+
+    problems = elsewhere(restore(data, tmp_path, passphrase=PASSPHRASE))
+    assert in_stores(outsider, KEYS)["chunks"]
+    assert problems == []
+    assert counted(tmp_path) == (300, "ok")
+
+
+def test_database_whose_values_the_browser_has_lost_is_exported_without_them(
+    open_chromium: OpenChromium, profile: Path, server: EffectServer, tmp_path: Path
+) -> None:
+    """Chromium keeps values that are 64 KiB and more when compressed in files of their own."""
+    browser = open_chromium()
+    host = Host(browser.page, server.url)
+    host.open(program="storage", count=2, size=200_000).wait_for("opened")
+    browser.close()
+    lost = [path for path in profile.glob("**/IndexedDB/*.blob/**/*") if path.is_file()]
+    for path in lost:
+        path.unlink()
+
+    host = Host(open_chromium().page, server.url).open(program="moving", opens="no")
+    host.wait_for("ready")
+    data = base64.b64decode(host.ask("export", "exported")["data"])
+
+    _, lines = elsewhere(unpack(data, PASSPHRASE))
+    unreadable = [line["key"] for line in lines if "unreadable" in line]
+    problems = elsewhere(restore(data, tmp_path, passphrase=PASSPHRASE))
+    assert 1 <= len(unreadable) <= len(lost)
+    assert len([line for line in lines if "bytes" in line]) > 2
+    assert problems[0].startswith(f"record {unreadable[0]}: NotReadableError")
+
+
+def counted(folder: Path) -> tuple[int, str]:
+    """The steps in the database that was put together, and what SQLite thinks of it."""
+    with closing(sqlite3.connect(folder / "test.sqlite3")) as connection:
+        (steps,) = connection.execute("select count(*) from steps").fetchone()
+        (integrity,) = connection.execute("pragma integrity_check").fetchone()
+    return steps, integrity
 
 
 def elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -1,27 +1,16 @@
-"""What IndexedDB holds is exported as it is, and put together again as far as that goes."""
+"""What IndexedDB holds is exported as it is. How it is put together again is in
+tests/core/test_rebuilding.py, and with a real database in tests/e2e/test_moving.py."""
 
 from __future__ import annotations
 
 import base64
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from durably import DamagedDatabase, Durably, NothingStored, Step, job
 from durably.container import unpack
-from durably.rescue import restore
-from tests.contracts.mirror import life
 from tests.in_browser.page import Stored, outside
-from tests.in_browser.test_mirror import (
-    FOLD_RECORDS,
-    IndexedDBMirrors,
-    as_key,
-    fill,
-    until_folded,
-)
+from tests.in_browser.test_mirror import as_key
 
 
 @job
@@ -34,39 +23,6 @@ async def count_up(step: Step, count: int) -> int:
 async def stored_run(name: str, count: int) -> None:
     async with Durably(name, jobs=[count_up], preserve_steps=True) as durably:
         await (await durably.trigger(count_up(count))).result()
-
-
-def read(path: Path, sql: str) -> list[Any]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(sql).fetchall()
-
-
-async def test_whole_database_is_put_together_again(name: str, tmp_path: Path) -> None:
-    await stored_run(name, 5)
-
-    problems = await restore(await Durably(name).export_as_is(), tmp_path)
-
-    path = tmp_path / f"{name}.sqlite3"
-    assert problems == []
-    assert read(path, "pragma integrity_check") == [("ok",)]
-    assert read(path, "select count(*) from steps") == [(5,)]
-
-
-async def test_folded_database_is_put_together_from_its_chunks(name: str, tmp_path: Path) -> None:
-    mirrors = IndexedDBMirrors(name)
-    async with life(mirrors) as opened:
-        notes = await fill(opened, FOLD_RECORDS, 1000)
-        await until_folded(mirrors)
-        notes += await fill(opened, 3)
-        data = await Durably(name).export_as_is()
-
-    problems = await restore(data, tmp_path)
-
-    path = tmp_path / f"{name}.sqlite3"
-    assert problems == []
-    assert read(path, "pragma integrity_check") == [("ok",)]
-    assert len(notes) == FOLD_RECORDS + 3
-    assert [note for (note,) in read(path, "select * from notes")] == notes
 
 
 async def test_every_record_is_exported_as_it_is_stored(name: str) -> None:
@@ -89,34 +45,6 @@ async def test_every_record_is_exported_as_it_is_stored(name: str) -> None:
     assert await Stored.look(name) == before
     (meta,) = [line for line in lines if line["store"] == "meta"]
     assert (meta["key"], meta["value"]["format"]) == ("database", 1)
-
-
-async def test_damaged_database_is_put_together_up_to_the_damage(name: str, tmp_path: Path) -> None:
-    await stored_run(name, 5)
-    await (await outside()).alter(name, "log", as_key((1, 5)))
-
-    problems = await restore(await Durably(name).export_as_is(), tmp_path)
-
-    path = tmp_path / f"{name}.sqlite3"
-    assert problems == [
-        "record [1, 5] was altered, or is of a newer format",
-        "record 1.5 is missing; the rest is left out",
-    ]
-    assert read(path, "pragma integrity_check") == [("ok",)]
-    assert 0 < read(path, "select count(*) from steps")[0][0] < 5
-
-
-async def test_altered_chunk_is_told_and_used_as_it_is(name: str, tmp_path: Path) -> None:
-    mirrors = IndexedDBMirrors(name)
-    async with life(mirrors) as opened:
-        await fill(opened, FOLD_RECORDS, 1000)
-        folded = await until_folded(mirrors)
-    await (await outside()).alter(name, "chunks", as_key(min(folded.chunks)))
-
-    problems = await restore(await Durably(name).export_as_is(), tmp_path)
-
-    assert problems == ["chunk 0 is missing or was altered"]
-    assert (tmp_path / f"{name}.sqlite3").stat().st_size > 0
 
 
 async def test_stores_of_a_newer_version_are_exported_too(name: str) -> None:

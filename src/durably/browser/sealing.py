@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import js
 from pyodide.ffi import JsException, to_js
 
 from ..export_errors import EncryptionUnavailable
-from ..sealing import Lock
+
+if TYPE_CHECKING:
+    from ..container import Lock
 
 
 async def seal(lock: Lock, passphrase: bytes, plain: bytes, header: bytes) -> bytes:

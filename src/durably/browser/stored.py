@@ -13,7 +13,8 @@ from .bridge import modules
 
 
 async def stored(name: str) -> list[dict[str, Any]]:
-    """Every record of every store: ``bytes`` in base64, or else the ``value`` as JSON has it.
+    """Every record of every store: ``bytes`` in base64, else the ``value`` as JSON has it, else
+    why it is ``unreadable``.
 
     Raises NothingStored, and StorageRefused where IndexedDB does not let itself be read.
     """
@@ -25,11 +26,14 @@ async def stored(name: str) -> list[dict[str, Any]]:
     if records is None:
         raise NothingStored(name, "this browser")
     lines = []
-    for store, key, content, text in records.to_py():
+    for store, key, *found in records.to_py():
         line = {"store": store, "key": json.loads(key)}
-        if text is None:
+        content, text, problem = (*found, None)[:3]
+        if content is not None:
             line["bytes"] = base64.b64encode(content).decode()
-        else:
+        elif text is not None:
             line["value"] = json.loads(text)
+        else:
+            line["unreadable"] = problem
         lines.append(line)
     return lines

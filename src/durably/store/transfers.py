@@ -80,6 +80,8 @@ INSERTS = {
     """,
 }
 
+FIELDS = {name: set(re.findall(r":(\w+)", sql)) for name, sql in INSERTS.items()}
+
 
 @record
 class Import:
@@ -263,7 +265,7 @@ def _checked_line(line: Row) -> tuple[Row, dict[str, list[Row]]]:
 
 def _checked(name: str, row: object, **given: object) -> Row:
     """A row that has the fields of its statement, and nothing that SQLite does not take."""
-    fields = set(re.findall(r":(\w+)", INSERTS[name])) - given.keys()
+    fields = FIELDS[name] - given.keys()
     if not isinstance(row, dict) or row.keys() != fields:
         raise DamagedExport(f"it has a {name} with other fields than {sorted(fields)}")
     for field, value in row.items():
