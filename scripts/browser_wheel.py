@@ -1,10 +1,10 @@
 """Make the wheel for browsers of the wheel for everybody.
 
 A tab downloads the wheel and compiles its sources at each load. So the wheel for browsers leaves
-out what a tab does not use: the annotations of functions, comments, most of the indentation, the
-README, and docstrings that ``help()`` of a public name does not show. Every line stays where it
-was, so a traceback in a browser tells the places of the sources. ``micropip`` and ``pip`` prefer
-it, by its tag, where it fits; everywhere else the other wheel is taken.
+out what a tab does not use: modules for CPython, the annotations of functions, comments, most of
+the indentation, the README, and docstrings that ``help()`` of a public name does not show. Every
+line stays where it was, so a traceback in a browser tells the places of the sources. ``micropip``
+and ``pip`` prefer it, by its tag, where it fits; everywhere else the other wheel is taken.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ import zopfli
 TAG = "py3-none-pyemscripten_2026_0_wasm32"
 """Of Pyodide 314, the first with ``sqlite3`` in its standard library (PEP 783)."""
 
+OF_CPYTHON = ("rebuilding", "rescue", "sealing")
+"""Modules that no tab imports."""
 PUBLIC_MODULES = ("durably", "durably.events", "durably.testing")
 
 JS_COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)$", re.MULTILINE | re.DOTALL)
@@ -43,7 +45,8 @@ def make_browser_wheel(wheel: Path) -> Path:
     with zipfile.ZipFile(wheel) as whole:
         files = {info.filename: whole.read(info) for info in whole.infolist()}
     record = f"{name}-{version}.dist-info/RECORD"
-    del files[record]
+    for path in (record, *(f"{name}/{module}.py" for module in OF_CPYTHON)):
+        files.pop(path, None)
     for path, content in files.items():
         if path.endswith(".py"):
             files[path] = slim_source(content.decode(), shown).encode()

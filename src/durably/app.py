@@ -22,6 +22,7 @@ from .leader import Leader
 from .model import (
     Coalesce,
     Durability,
+    ImportReport,
     Progress,
     Receipt,
 )
@@ -270,6 +271,42 @@ class Durably(Queries):
             "purge", seconds(older_than, "older_than"), limit
         )
         return purged
+
+    # Moving
+
+    async def import_(self, data: bytes, *, passphrase: str | None = None) -> ImportReport:
+        """Put the runs of an ``export`` here, all that are new or, if that cannot be, none.
+
+        Pending, waiting and half-done runs go on from their checkpoints; one that was running is
+        pending, which counts as no interruption. What is here already is left as it is, and so is
+        whatever would be done twice: an unfinished run whose idempotency key another run has here
+        is not taken. ``ImportReport`` tells which those are. On return it is durable, ``strict``.
+
+        An export is a copy: cancel what is to go on here alone in the place that it came from.
+        Take files of people you trust, as results name the classes that they are made with.
+
+        Raises DamagedExport, NewerExport and WrongPassphrase, and then has stored nothing;
+        EncryptionUnavailable; InvalidOption.
+        """
+        from .transfer import read_export
+
+        lines = await read_export(data, passphrase)
+        report: ImportReport = await self._leader.asking.ask("take", lines)
+        return report
+
+    async def export_as_is(self, *, passphrase: str | None = None) -> bytes:
+        """What is stored under this name, byte for byte, as one file for ``durably.rescue``.
+
+        For a database that does not open: it needs no ``async with``, takes no lead, changes
+        nothing, and does not ask whether what it reads is whole. In a browser those are the records
+        in IndexedDB, on CPython the files of SQLite; close the programs that write to these.
+        An ``environment`` of one's own is not asked.
+
+        Raises NothingStored, StorageRefused, InvalidOption and EncryptionUnavailable.
+        """
+        from .transfer import export_as_is
+
+        return await export_as_is(self.name, self._directory, passphrase)
 
     # The worker
 

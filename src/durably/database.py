@@ -230,12 +230,14 @@ class Database:
         if left_behind.exception() is None and self._durable["relaxed"] < self._promised:
             self.start_flush()
 
-    async def flush(self, durability: Durability = "relaxed") -> None:
+    async def flush(
+        self, durability: Durability = "relaxed", *, waits_for_room: bool = True
+    ) -> None:
         """Return when everything committed before this call is durable.
 
         Calls that come while a mirror commit is under way share the next one. While the storage is
-        full the call waits and tries again; nothing is dropped. Raises StorageFenced and
-        StorageLost.
+        full the call waits and tries again, or raises StorageFull; nothing is dropped. Raises
+        StorageFenced and StorageLost.
         """
         if durability == "none":
             return
@@ -257,6 +259,8 @@ class Database:
             try:
                 await waiter
             except StorageFull:
+                if not waits_for_room:
+                    raise
                 await self._closing.wait(self._clock, FULL_RETRY_INTERVAL)
                 if self._closing.is_set():
                     raise

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import RunCancelled, RunConflict, RunNotFound
 from .events import RunCancel, RunDelete
-from .model import Attempt, LogLine, Progress, Receipt, Run, RunStatus, StepRecord, Wait
+from .model import (
+    Attempt,
+    ImportReport,
+    LogLine,
+    Progress,
+    Receipt,
+    Run,
+    RunStatus,
+    StepRecord,
+    Wait,
+)
 from .records import record
 from .store.runs import Creation, Ending, NewRun
 from .term import Term
@@ -145,6 +155,21 @@ class Desk:
         purged = purge(self._term, age, limit)
         await self._flush()
         return len(purged)
+
+    async def snapshot(self, runs: list[str] | None) -> list[dict[str, Any]]:
+        """What an export of these runs, or of all, holds. Raises RunNotFound."""
+        from .transfer import snapshot
+
+        return await snapshot(self._term, runs)
+
+    async def take(self, lines: list[dict[str, Any]]) -> ImportReport:
+        """Store what is new of an export, durably. Raises DamagedExport."""
+        from .transfer import import_runs
+
+        report = import_runs(self._term, lines)
+        await self._term.database.flush("strict")
+        self._worker.wake()
+        return report
 
     def _latest(self, run: Run) -> Progress | None:
         """Of a run that is executed here, the last progress may not be stored yet."""

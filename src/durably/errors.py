@@ -27,12 +27,18 @@ DurablyError
 │   └── NotInsideStep
 ├── NoAnswer                  the tab that leads did not answer in time
 ├── EventsOverflow            a reader of events that fell too far behind
+├── ExportError               a file that is not taken; nothing was changed
+│   ├── DamagedExport         no export, or not whole
+│   ├── NewerExport           made by a newer version of this library
+│   └── WrongPassphrase       it does not fit, is missing, or is not needed
+├── EncryptionUnavailable     nothing here can encrypt
 ├── NotOpen                   used before ``async with`` or after it
 └── StorageError
     ├── StorageRefused        no storage to be had
     ├── StorageFull           the quota is used up
     ├── StorageLost           the storage went away and could not be reopened
     ├── StorageFenced         another tab has taken the database over
+    ├── NothingStored         no database of this name
     ├── DamagedDatabase       what is stored cannot be read; it is left as it is
     └── NewerSchema           stored by a newer version of this library
 
@@ -346,6 +352,13 @@ class StorageFenced(StorageError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Another tab has taken {name!r} over; this one writes no more.")
+
+
+class NothingStored(StorageError, LookupError):
+    """There is no database of this name here."""
+
+    def __init__(self, name: str, place: str) -> None:
+        super().__init__(f"Nothing is stored under the name {name!r} in {place}.")
 
 
 class DamagedDatabase(StorageError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from .model import Coalesce, ErrorInfo, InterruptionReason, Progress
+from .model import Coalesce, ErrorInfo, InterruptionReason, Progress, RunStatus
 from .records import record
 
 
@@ -120,6 +120,14 @@ class RunDelete(RunEvent):
 
     __slots__ = ()
     type = "run:delete"
+
+
+@record(kw_only=True)
+class RunImport(RunEvent):
+    """The run came with an import, durably; ``status`` is where it stands."""
+
+    type = "run:import"
+    status: RunStatus
 
 
 @record(kw_only=True)

@@ -245,3 +245,17 @@ class Receipt:
     run_id: str
     signal_id: str
     accepted_at: int
+
+
+@record
+class ImportReport:
+    """What became of the runs of an export: their ids, in the order of the file."""
+
+    created: tuple[str, ...]
+    """Those that are new here."""
+    known: tuple[str, ...]
+    """Those that are or were here already, and were left as they are."""
+    behind: tuple[str, ...]
+    """Those of ``known`` that have not ended here and are further on in the file."""
+    conflicting: tuple[str, ...]
+    """Those that were not taken: another run has their idempotency key here."""

@@ -181,6 +181,27 @@ class Queries:
             raise RunFailed(run_id, ending.error or ErrorInfo("Unknown", "no error was stored"))
         return ending
 
+    async def export(
+        self, runs: Iterable[str] | None = None, *, passphrase: str | None = None
+    ) -> bytes:
+        """These runs, by their ids, or all, as one file for ``import_``: versioned, with a
+        checksum, and with ``passphrase`` encrypted.
+
+        With the runs go their steps, attempts, waits, logs, labels and idempotency keys; with all
+        runs also the keys of runs that were purged. It is how things are at one moment; everything
+        in it is durable here, ``strict``, unless the storage is full.
+
+        Raises RunNotFound, InvalidOption, and EncryptionUnavailable where there is nothing to
+        encrypt with: on CPython that is the extra ``durably[encryption]``.
+        """
+        from .container import check_passphrase
+        from .transfer import ids_of, packed
+
+        check_passphrase(passphrase)
+        ids = None if runs is None else ids_of(runs)
+        lines = await self._leader.asking.ask("snapshot", ids)
+        return await packed(lines, passphrase, self._leader.environment.clock.now())
+
     # Events
 
     def on(self, event_type: str, listener: Listener) -> Callable[[], None]:

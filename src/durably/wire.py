@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import errors, events, model
+from . import events, model
 from .codec import decode, encode
 from .desk import Standing
 from .errors import DurablyError, UnreadableValue
@@ -66,10 +66,18 @@ def unpack(packed: Any) -> Any:
 
 
 def _error(packed: Any) -> DurablyError:
-    kind = getattr(errors, packed["error"], None)
-    if not (isinstance(kind, type) and issubclass(kind, DurablyError)):
+    kind = _errors(DurablyError).get(packed["error"])
+    if kind is None:
         return DurablyError(f"{packed['error']}: {packed['facts']}")
     return kind(*unpack(packed["facts"]))
+
+
+def _errors(root: type[DurablyError]) -> dict[str, type[DurablyError]]:
+    """The errors there are, by their names."""
+    found = {root.__name__: root}
+    for kind in root.__subclasses__():
+        found |= _errors(kind)
+    return found
 
 
 def _facts(value: Any) -> Iterator[tuple[str, object]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import durably
+from tests.core.test_architecture import NOT_IN_A_TAB
 
 pytestmark = pytest.mark.cpython_only
 
@@ -165,6 +166,7 @@ def test_wheel_tells_the_truth_about_itself(scripts: None, tmp_path: Path) -> No
     info = "durably-0.1.0.dist-info"
     with zipfile.ZipFile(whole, "w") as archive:
         archive.writestr("durably/__init__.py", SOURCE)
+        archive.writestr("durably/rescue.py", SOURCE)
         archive.writestr(f"{info}/METADATA", "Name: durably\nVersion: 0.1.0\n\n# durably\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
@@ -173,6 +175,7 @@ def test_wheel_tells_the_truth_about_itself(scripts: None, tmp_path: Path) -> No
 
     assert made.name == f"durably-0.1.0-{TAG}.whl"
     with zipfile.ZipFile(made) as archive:
+        assert "durably/rescue.py" not in archive.namelist()
         assert archive.read(f"{info}/WHEEL").decode() == f"Wheel-Version: 1.0\nTag: {TAG}\n"
         assert archive.read(f"{info}/METADATA").decode() == "Name: durably\nVersion: 0.1.0\n"
         for line in archive.read(f"{info}/RECORD").decode().splitlines():
@@ -182,3 +185,9 @@ def test_wheel_tells_the_truth_about_itself(scripts: None, tmp_path: Path) -> No
             content = archive.read(path)
             expected = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
             assert (digest, size) == (f"sha256={expected.decode()}", str(len(content)))
+
+
+def test_modules_of_cpython_are_those_that_the_layers_name(scripts: None) -> None:
+    from browser_wheel import OF_CPYTHON
+
+    assert set(OF_CPYTHON) == NOT_IN_A_TAB

@@ -44,3 +44,11 @@ async def test_samples_of_the_guide(guide: dict[str, Any], tmp_path: Path) -> No
 async def test_sample_of_driving_by_hand(guide: dict[str, Any], tmp_path: Path) -> None:
     async with opened(guide, tmp_path, autostart=False) as durably:
         await guide["in_a_script"](durably)
+
+
+async def test_sample_of_moving(guide: dict[str, Any], tmp_path: Path) -> None:
+    async with (
+        opened(guide, tmp_path / "here", autostart=False) as durably,
+        opened(guide, tmp_path / "there") as elsewhere,
+    ):
+        await guide["moving"](durably, elsewhere)

@@ -13,7 +13,7 @@ import pytest
 
 from durably import Durably, Run, Step, StorageError, Trigger, job
 from durably.testing import Fault
-from tests.core.kit import Life, Tab, term_of, until
+from tests.core.kit import Gate, Life, Tab, term_of, until
 
 MOST_WRITES = 50
 
@@ -64,6 +64,7 @@ async def state_of(tab: Tab) -> dict[str, list[object]]:
             "keys": read("select job, key from idempotency_keys order by 1, 2"),
             "steps": read("select name, output from steps order by 2, 1"),
             "attempts": read("select count(*) from attempts"),
+            "waits": read("select name from waits order by 1"),
         }
 
 
@@ -99,7 +100,37 @@ async def cancel(durably: Durably) -> None:
     await durably.cancel(run.id)
 
 
-VERBS: list[Verb] = [trigger_many, delete_run, purge_runs, retrigger, cancel]
+async def import_(durably: Durably) -> None:
+    await durably.import_(await exported())
+
+
+VERBS: list[Verb] = [trigger_many, delete_run, purge_runs, retrigger, cancel, import_]
+
+_exported: list[bytes] = []
+
+
+async def exported() -> bytes:
+    """The runs of another origin: an ended one, one that is half done, one that is pending."""
+    if not _exported:
+        gate = Gate()
+
+        @job(name="work")
+        async def stuck(step: Step, number: int = 0) -> int:
+            await step.run("a", int, number)
+            await step.prepare_wait("answer")
+            await step.run("gate", gate)
+            return number
+
+        other = Tab()
+        async with other.durably(work) as durably:
+            ended = await durably.trigger(work(20), idempotency_key="ended", labels={"nr": "20"})
+            await ended.result()
+        async with other.life(stuck) as life:
+            await life.durably.trigger(stuck(21), idempotency_key="half", labels={"nr": "21"})
+            await gate.entered.wait()
+            await life.durably.trigger(stuck(22), concurrency_key="busy")
+            _exported.append(await life.durably.export())
+    return _exported[0]
 
 
 async def life_with(tab: Tab, verb: Verb) -> bool:

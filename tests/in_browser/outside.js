@@ -142,6 +142,33 @@ export function alter(name, store, key) {
 }
 
 /**
+ * Make of the database what a newer version of the library could: another store, other values.
+ * @param {string} name
+ * @returns {Promise<void>}
+ */
+export function upgrade(name) {
+  return new Promise((resolve, reject) => {
+    const request = original.open.call(indexedDB, `durably:${name}`, 2);
+    request.onupgradeneeded = () => {
+      const more = request.result.createObjectStore("more");
+      more.put({ text: "new" }, [1, "a"]);
+      more.put(new Uint8Array([0, 1, 2, 3]).subarray(1), [2, "b"]);
+      more.put(undefined, [3, "c"]);
+    };
+    request.onsuccess = () => {
+      request.result.close();
+      resolve();
+    };
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** @returns {Promise<string[]>} the names of all databases that there are */
+export async function names() {
+  return (await indexedDB.databases()).map(({ name }) => (name ?? "").replace("durably:", ""));
+}
+
+/**
  * Delete the database, as a user who clears the site's data.
  * @param {string} name
  * @returns {Promise<boolean>} whether a connection stood in its way

@@ -19,6 +19,7 @@ from .waits import Waits
 if TYPE_CHECKING:
     from .logs import Logs
     from .retention import Retention
+    from .transfers import Transfers
 
 
 class Store:
@@ -44,6 +45,12 @@ class Store:
         from .retention import Retention
 
         return Retention(self._database)
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        from .transfers import Transfers
+
+        return Transfers(self._database)
 
 
 __all__ = ["Store"]

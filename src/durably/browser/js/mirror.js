@@ -351,6 +351,87 @@ function rebuild(records, chunks) {
   return file;
 }
 
+/** @typedef {[string, string, Uint8Array?, string?, string?]} Stored store and key as JSON; bytes, or
+ *   else the value as JSON, or else why the browser could not read it */
+
+/**
+ * Everything that is stored under a name, whatever it is and whichever version wrote it. Neither the
+ * fence nor anything else is touched.
+ * @param {string} name of the durably database
+ * @returns {Promise<Stored[] | undefined>} undefined where there is no such database
+ */
+export async function readAsStored(name) {
+  await null; // Off Python's stack, as in `#write`.
+  const db = await openAsStored(`durably:${name}`);
+  if (!db) return undefined;
+  try {
+    const stores = [...db.objectStoreNames];
+    /** @type {Stored[]} */ const records = [];
+    if (!stores.length) return records;
+    const transaction = db.transaction(stores, "readonly");
+    for (const store of stores) {
+      const { keys, values } = await readAll(transaction.objectStore(store), null);
+      keys.forEach((key, i) => records.push(asStored(store, key, values[i])));
+    }
+    return records;
+  } catch {
+    return await readOneByOne(db);
+  } finally {
+    db.close();
+  }
+}
+
+/**
+ * The same where the browser cannot read every value: one that has lost the file it kept a large
+ * value in fails the whole transaction (Chromium 156). So each has one of its own.
+ * @param {IDBDatabase} db
+ * @returns {Promise<Stored[]>}
+ */
+async function readOneByOne(db) {
+  /** @type {Stored[]} */ const records = [];
+  for (const store of db.objectStoreNames) {
+    const read = () => db.transaction(store, "readonly").objectStore(store);
+    for (const key of await result(read().getAllKeys())) {
+      try {
+        records.push(asStored(store, key, await result(read().get(key))));
+      } catch (error) {
+        records.push([store, JSON.stringify(key), undefined, undefined, String(error)]);
+      }
+    }
+  }
+  return records;
+}
+
+/** @type {(store: string, key: IDBValidKey, value: unknown) => Stored} */
+function asStored(store, key, value) {
+  const bytes = value instanceof ArrayBuffer ? new Uint8Array(value)
+    : ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+    : undefined;
+  const text = bytes ? undefined : JSON.stringify(value) ?? JSON.stringify(String(value));
+  return [store, JSON.stringify(key), bytes, text];
+}
+
+/**
+ * @param {string} name
+ * @returns {Promise<IDBDatabase | null>} of whichever version there is
+ */
+function openAsStored(name) {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name);
+    let isThere = true;
+    request.onupgradeneeded = () => {
+      isThere = false;
+      request.transaction?.abort(); // Leaves nothing behind.
+    };
+    request.onsuccess = () => {
+      const db = request.result;
+      db.onversionchange = () => db.close();
+      resolve(db);
+    };
+    request.onerror = () => isThere ? reject(request.error) : resolve(null);
+  });
+}
+
 /** A file in Emscripten's memory, and which of its pages were written since they were last taken. */
 class TrackedFile {
   #fs;

@@ -1,14 +1,16 @@
 """Opens a database and says what it found; for databases that were tampered with."""
 
+import os
+
 from kit import option, tell, tell_event
 
 from durably import Durably, Step, job, schema
 
 
 @job
-async def fill(step: Step, count: int) -> int:
+async def fill(step: Step, count: int, size: int = 2000) -> int:
     for number in range(count):
-        await step.run("fill", bytes, 2000, key=number)
+        await step.run("fill", os.urandom, size, key=number)
     return count
 
 
@@ -24,7 +26,7 @@ async def main() -> None:
     async with durably:
         count = int(option("count", "0"))
         if count:
-            run = await durably.trigger(fill(count))
+            run = await durably.trigger(fill(count, int(option("size", "2000"))))
             await run.result()
         runs = await durably.list_runs()
         steps = [len(await durably.get_steps(run.id)) for run in runs]
