@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,15 @@ MODULES = sorted([*SOURCE.glob("*.py"), *SOURCE.glob("store/*.py")])
 SQL_WORDS = ("select ", "insert into ", "update ", "delete from ", "create table ", "pragma ")
 
 
+def each(paths: Iterable[Path]) -> list[Any]:
+    """The parameters of a test for each of these files that there are where it runs."""
+    of_cpython = {SOURCE / f"{module}.py" for module in NOT_IN_A_TAB}
+    return [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.cpython_only] * (path in of_cpython))
+        for path in sorted(paths)
+    ]
+
+
 def module_of(path: Path) -> str:
     """What a file is called in LAYERS: the files of a package share its name."""
     return path.stem if path.parent == SOURCE else path.parent.name
@@ -131,7 +141,7 @@ def test_every_module_has_a_layer() -> None:
     assert {module_of(path) for path in MODULES} - {"__init__"} == known
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", each(MODULES))
 def test_imports_point_down_the_layers(path: Path) -> None:
     if module_of(path) == "__init__":
         return  # It re-exports from everywhere.
@@ -160,7 +170,7 @@ def test_init_only_re_exports() -> None:
     assert all(hasattr(durably, name) for name in durably.__all__)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", each(MODULES))
 def test_only_the_clock_reads_time_or_sleeps(path: Path) -> None:
     if path.stem == "clock":
         return
@@ -176,7 +186,7 @@ def test_only_the_clock_reads_time_or_sleeps(path: Path) -> None:
     assert found == set()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", each(MODULES))
 def test_only_the_store_and_the_database_contain_sql(path: Path) -> None:
     if module_of(path) in ("store", "database", "schema"):
         return
@@ -196,14 +206,12 @@ def test_only_the_store_and_the_database_contain_sql(path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "path", sorted({*SOURCE.rglob("*.py"), *SOURCE.rglob("*.sql")}), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", each({*SOURCE.rglob("*.py"), *SOURCE.rglob("*.sql")}))
 def test_no_file_is_long(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", each(MODULES))
 def test_engine_imports_nothing_of_a_browser(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     absolute = {
