@@ -290,6 +290,16 @@ class Durably(Queries):
         await term.database.flush(self._options.durability)
         return len(purged)
 
+    # The storage
+
+    async def persist(self) -> bool:
+        """Ask the browser to keep what is stored until its user clears it; whether it will.
+
+        Some browsers ask the user, others decide by how the page is used. A web worker cannot ask:
+        there this only says whether its page has. True on CPython, False where memory is used.
+        """
+        return await (await self._leader.term()).database.mirror.persist()
+
     # The worker
 
     def start(self) -> None:

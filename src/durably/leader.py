@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 from .clock import Bell, SteadyTime
 from .emitter import Emitter
-from .errors import NotOpen, StopSignal, StorageError, StorageFenced, StorageLost, StorageRefused
+from .errors import (
+    NotOpen,
+    StopSignal,
+    StorageError,
+    StorageFenced,
+    StorageFull,
+    StorageLost,
+    StorageRefused,
+)
 from .events import (
     StorageFullEvent,
     StorageLostEvent,
@@ -25,7 +33,7 @@ from .events import (
     WorkerError,
 )
 from .jobs import AnyJob
-from .model import Progress
+from .model import Progress, Role
 from .options import Options
 from .ports import Environment, Mirror, Unsubscribe
 
@@ -113,6 +121,16 @@ class Leader:
         if self._term is None:
             raise NotOpen(self._name)
         return self._term.result() if self._term.done() else await asyncio.shield(self._term)
+
+    @property
+    def role(self) -> Role:
+        """What this program is for its database."""
+        return "leader"
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker of the current term."""
+        return self._worker
 
     def on_term_over(self, callback: Callable[[], None]) -> Unsubscribe:
         """Call ``callback`` whenever a term ends: what it knew has to be asked for again."""
@@ -331,11 +349,13 @@ class Leader:
             raise
         return database
 
-    def _full(self, is_full: bool) -> None:
-        if is_full:
-            self._events.emit_now(StorageFullEvent())
-        else:
+    def _full(self, error: StorageFull | None) -> None:
+        if error is None:
             self.wake()
+        else:
+            self._events.emit_now(
+                StorageFullEvent(usage_bytes=error.usage_bytes, quota_bytes=error.quota_bytes)
+            )
 
     def _failed(self, error: StorageError) -> None:
         if isinstance(error, StorageLost):

@@ -23,6 +23,8 @@ from .model import Attempt, ErrorInfo, LogLine, Progress, Run, RunStatus, StepRe
 from .options import check_count
 
 if TYPE_CHECKING:
+    from .doctor import Diagnosis
+    from .health import Health
     from .store.runs import Ending
     from .term import Term
 
@@ -166,6 +168,29 @@ class Queries:
         if ending.status is RunStatus.FAILED:
             raise RunFailed(run_id, ending.error or ErrorInfo("Unknown", "no error was stored"))
         return ending
+
+    # How it is
+
+    async def health(self) -> Health:
+        """How the storage is: where it lies, what it holds, and whether it may go away.
+
+        Changes nothing. Raises what ended the last term where there is none any more.
+        """
+        from .health import health_of
+
+        return await health_of(self._leader)
+
+    async def doctor(self, limit: int = 1000) -> Diagnosis:
+        """Why each unfinished run is not running, and whether what is stored is whole.
+
+        Looks at ``limit`` runs, the oldest, and at every page and table; in a browser all of
+        IndexedDB is read back, and commits wait meanwhile. Changes and repairs nothing.
+        ``print`` it. Raises InvalidOption.
+        """
+        check_count("limit", limit)
+        from .doctor import diagnose
+
+        return await diagnose(self._leader, limit)
 
     # Events
 

@@ -19,7 +19,8 @@ LAYERS: list[set[str]] = [
     # LATE, which is imported inside a function.
     {"app"},
     {"handle", "queries"},
-    {"waiting"},
+    {"doctor"},
+    {"health", "waiting"},
     {"leader"},
     {"worker"},
     {"heartbeat", "executor", "recovery", "housekeeping"},

@@ -28,6 +28,8 @@ FOLD_TIMEOUT = 10.0
 
 
 class IndexedDBMirrors(Mirrors):
+    place = "indexeddb"
+
     def __init__(self, name: str) -> None:
         self.name = name
 
