@@ -71,9 +71,15 @@ export function openConnections() {
   return connections.size;
 }
 
-/** Close them behind the library's back, as a browser does that is short of something. */
-export function closeConnections() {
-  for (const connection of [...connections]) connection.close();
+/**
+ * Close them behind the library's back, as a browser does that is short of something.
+ * @param {boolean} [isTold] with the event that goes with it
+ */
+export function closeConnections(isTold) {
+  for (const connection of [...connections]) {
+    connection.close();
+    if (isTold) connection.dispatchEvent(new Event("close"));
+  }
 }
 
 /**
@@ -152,6 +158,21 @@ export function erase(name) {
     const request = indexedDB.deleteDatabase(`durably:${name}`);
     request.onblocked = () => { wasBlocked = true; };
     request.onsuccess = () => resolve(wasBlocked);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/**
+ * Give the database the version that a later release of the library may have.
+ * @param {string} name
+ */
+export function upgrade(name) {
+  return new Promise((resolve, reject) => {
+    const request = original.open.call(indexedDB, `durably:${name}`, 2);
+    request.onsuccess = () => {
+      request.result.close();
+      resolve(undefined);
+    };
     request.onerror = () => reject(request.error);
   });
 }
