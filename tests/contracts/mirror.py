@@ -237,6 +237,15 @@ class FenceContract:
         assert (clean.dirty_pages, clean_again.dirty_pages) == (0, 0)
         assert dirty.dirty_pages >= 50_000 // 4096
 
+    async def test_pages_of_a_commit_under_way_are_not_durable_yet(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("x" * 50_000)
+            outcome = opened.begin_commit()
+            state = await opened.mirror.state()
+            assert await outcome is None
+
+        assert state.dirty_pages >= 50_000 // 4096
+
     async def test_each_owner_has_an_epoch_of_its_own(self, mirrors: Mirrors) -> None:
         epochs = []
         for _ in range(3):
@@ -251,12 +260,24 @@ class FenceContract:
             opened.write("kept")
             await opened.commit()
             opened.write("x" * 50_000)
-            before = opened.mirror.verify()
             outcome = opened.begin_commit()
             opened.write("x" * 50_000)
 
-            assert await before == []
             assert await opened.mirror.verify() == []
+            assert await outcome is None
+
+    async def test_what_is_written_while_it_is_read_back_is_not_taken_for_damage(
+        self, mirrors: Mirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            verifying = asyncio.ensure_future(opened.mirror.verify())
+            await asyncio.sleep(0)
+            opened.write("written meanwhile, to a page that was clean")
+            outcome = opened.begin_commit()
+
+            assert await verifying == []
             assert await outcome is None
 
     async def test_damage_under_the_owner_is_found_and_left_as_it_is(

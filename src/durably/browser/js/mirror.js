@@ -628,9 +628,8 @@ export class Mirror {
   }
 
   async state() {
-    const { usage, quota, isPersisted } = await room();
     const dirtyPages = this.#file?.countDirty(this.#aboard) ?? 0;
-    return { epoch: this.#epoch, dirtyPages, usage, quota, isPersisted };
+    return { epoch: this.#epoch, dirtyPages, ...await room() };
   }
 
   /** Ask the browser to keep what this origin stores; whether it will. */
