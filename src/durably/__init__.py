@@ -15,7 +15,6 @@ from .errors import (
     LeaseLost,
     NestedStep,
     NewerSchema,
-    NoAnswer,
     NothingStored,
     NotInsideStep,
     NotOpen,
@@ -73,6 +72,7 @@ from .model import (
     WaitResult,
 )
 from .ports import Environment
+from .protocol import NoAnswer
 from .step import Step
 
 __all__ = [

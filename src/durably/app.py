@@ -308,6 +308,17 @@ class Durably(Queries):
 
         return await export_as_is(self.name, self._directory, passphrase)
 
+    # The storage
+
+    async def persist(self) -> bool:
+        """Ask the browser to keep what is stored until its user clears it; whether it will.
+
+        Some browsers ask the user, others decide by how the page is used. A web worker cannot ask:
+        there this only says whether its page has. True on CPython, False where memory is used.
+        """
+        is_kept: bool = await self._leader.asking.ask("persist")
+        return is_kept
+
     # The worker
 
     def start(self) -> None:

@@ -70,9 +70,12 @@ class Database:
         self.commits = 0
         """How many writes SQLite has committed since ``open``."""
         self.on_durable: Callable[[int], None] = lambda commit: None
-        self.on_full: Callable[[bool], None] = lambda is_full: None
+        self.on_full: Callable[[StorageFull | None], None] = lambda error: None
+        """Called when the storage is full, and with None when there is room again."""
         self.on_failure: Callable[[StorageError], None] = lambda error: None
-        self._mirror = mirror
+        self.mirror = mirror
+        self.durable_at: int | None = None
+        """When (UTC ms) something was made durable last."""
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._in_transaction = False
@@ -90,11 +93,16 @@ class Database:
     @property
     def is_shared(self) -> bool:
         """True where other processes may write to the same file."""
-        return self._mirror.is_shared
+        return self.mirror.is_shared
 
     @property
     def is_full(self) -> bool:
         return isinstance(self._failure, StorageFull)
+
+    @property
+    def has_no_room(self) -> bool:
+        """True where the last write or commit was refused for want of room."""
+        return self.is_full or self._disk_is_full
 
     @property
     def has_failed(self) -> bool:
@@ -108,7 +116,8 @@ class Database:
         DamagedDatabase where SQLite cannot read it or it belongs to another program, and
         NewerSchema. In each case what is stored stays as it is.
         """
-        path = await self._mirror.take_over()
+        path = await self.mirror.take_over()
+        self.mirror.on_failure(self._lose)
         try:
             await self._connect(path)
         except sqlite3.DatabaseError as error:
@@ -155,12 +164,12 @@ class Database:
         self.stop_waiting()
         # A commit under way may still end; whoever listens belongs to the next life by then.
         self.on_durable = lambda commit: None
-        self.on_full = lambda is_full: None
+        self.on_full = lambda error: None
         self.on_failure = lambda error: None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        await self._mirror.close()
+        await self.mirror.close()
 
     def read(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
         return self._execute(sql, parameters)[0]
@@ -277,7 +286,7 @@ class Database:
                 path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256
             )
             try:
-                if prepare(connection, self.name, is_shared=self._mirror.is_shared):
+                if prepare(connection, self.name, is_shared=self.mirror.is_shared):
                     self.commits += 1
             except sqlite3.DatabaseError as error:
                 if not _is_busy(error) or self._clock.monotonic() > deadline:
@@ -313,10 +322,11 @@ class Database:
         """
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code == sqlite3.SQLITE_FULL:
+            full = StorageFull(self.name)
             if not self._disk_is_full:
                 self._disk_is_full = True
-                self.on_full(True)
-            return StorageFull(self.name)
+                self.on_full(full)
+            return full
         if _is_busy(error):
             return StorageLost(self.name, f"another program held its file for {BUSY_TIMEOUT} s")
         return StorageLost(self.name, str(error)) if code in FAULTS else None
@@ -329,7 +339,7 @@ class Database:
             self.commits += 1
         if self._disk_is_full:
             self._disk_is_full = False
-            self.on_full(False)
+            self.on_full(None)
 
     def _commit(self, durability: Durability) -> None:
         """Start one mirror commit of everything that SQLite has committed so far."""
@@ -349,16 +359,22 @@ class Database:
                 for waiter in waiters:
                     waiter.land(error)
 
-        self._mirror.commit(durability, landed)
+        self.mirror.commit(durability, landed)
 
     def _landed(self, commit: int, durability: Durability) -> None:
         self._durable["relaxed"] = commit
         if durability == "strict":
             self._durable["strict"] = commit
+        self.durable_at = self._clock.now()
         if self.is_full:
             self._failure = None
-            self.on_full(False)
+            self.on_full(None)
         self.on_durable(commit)
+
+    def _lose(self, error: StorageError) -> None:
+        """The storage went away between commits, or the last one has said so already."""
+        if not self.has_failed:
+            self._fail(error)
 
     def _fail(self, error: StorageError) -> None:
         was_full = self.is_full
@@ -366,7 +382,7 @@ class Database:
         if not isinstance(error, StorageFull):
             self.on_failure(error)
         elif not was_full:
-            self.on_full(True)
+            self.on_full(error)
 
 
 def _is_busy(error: sqlite3.DatabaseError) -> bool:

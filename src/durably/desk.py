@@ -29,6 +29,8 @@ from .term import Term
 from .triggers import create_runs
 
 if TYPE_CHECKING:
+    from .doctor import Diagnosis
+    from .health import Health
     from .worker import Worker
 
 
@@ -155,6 +157,20 @@ class Desk:
         purged = purge(self._term, age, limit)
         await self._flush()
         return len(purged)
+
+    async def health(self) -> Health:
+        from .health import health_of
+
+        return await health_of(self._term)
+
+    async def doctor(self, limit: int) -> Diagnosis:
+        from .doctor import diagnose
+
+        return await diagnose(self._term, self._worker, limit)
+
+    async def persist(self) -> bool:
+        """Whether the storage is its user's alone to clear, now that the browser was asked."""
+        return await self._term.database.mirror.persist()
 
     async def snapshot(self, runs: list[str] | None) -> list[dict[str, Any]]:
         """What an export of these runs, or of all, holds. Raises RunNotFound."""

@@ -296,16 +296,6 @@ class EventsOverflow(DurablyError):
         super().__init__(f"More than {limit} events were waiting to be read; the rest is lost.")
 
 
-class NoAnswer(DurablyError, TimeoutError):
-    """No tab has answered what this one asked for. It may have been done all the same."""
-
-    def __init__(self, name: str, verb: str, waited: float) -> None:
-        super().__init__(
-            f"No tab that leads {name!r} has answered {verb!r} within {waited} s. It may have been "
-            "done all the same; ask again, a trigger with an idempotency_key."
-        )
-
-
 class NotOpen(DurablyError, RuntimeError):
     """A Durably was used outside its ``async with`` block."""
 
@@ -330,11 +320,15 @@ class StorageRefused(StorageError):
 class StorageFull(StorageError):
     """The quota is used up. What was acknowledged is safe; what was not is still in memory."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, usage_bytes: int | None = None, quota_bytes: int | None = None
+    ) -> None:
         super().__init__(
             f"The storage for {name!r} is full. Free some space: nothing that was acknowledged "
             "is lost, and the waiting changes are written when there is room."
         )
+        self.usage_bytes = usage_bytes
+        self.quota_bytes = quota_bytes
 
 
 class StorageLost(StorageError):
@@ -372,12 +366,16 @@ class DamagedDatabase(StorageError):
 
 
 class NewerSchema(StorageError):
-    """The database was written by a newer version of this library. It is left as it is."""
+    """The database was written by a newer version of this library. It is left as it is.
 
-    def __init__(self, name: str, found: int, known: int) -> None:
+    ``what`` is of a newer kind: the ``schema`` of its tables, or the ``format`` in which its pages
+    are stored.
+    """
+
+    def __init__(self, name: str, found: int, known: int, what: str = "schema") -> None:
         super().__init__(
-            f"The stored database {name!r} has schema {found}; this version of durably knows "
-            f"schemas up to {known}. Nothing was overwritten: update durably."
+            f"The stored database {name!r} has {what} {found}; this version of durably knows "
+            f"{what}s up to {known}. Nothing was overwritten: update durably."
         )
         self.found = found
         self.known = known

@@ -204,12 +204,18 @@ class StorageMemory(Event):
     reason: str
 
 
+@record(kw_only=True)
 class StorageFullEvent(Event):
-    """The quota is used up. Nothing new is claimed until a commit succeeds again."""
+    """The quota is used up. Nothing new is claimed until a commit succeeds again.
 
-    __slots__ = ()
+    The figures are the browser's estimate for the whole origin, which may say too much; None where
+    there is none.
+    """
+
     type = "storage:full"
     is_operational = True
+    usage_bytes: int | None = None
+    quota_bytes: int | None = None
 
 
 @record(kw_only=True)

@@ -63,6 +63,11 @@ class Execution:
         """Called in the transaction that ends the run: claims the one that takes its place."""
         self.successor: Claim | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """True where a step waits for the program to be visible."""
+        return bool(self._steps_held)
+
     # Stopping
 
     def stop(self, signal: StopSignal) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .emitter import Emitter
-from .errors import NoAnswer
 from .options import Options
 from .ports import Environment, VisibilitySignal
-from .protocol import ANSWER_TIMEOUT, MOST_REQUESTS, PROTOCOL, Line, Message, Unanswered
+from .protocol import ANSWER_TIMEOUT, MOST_REQUESTS, PROTOCOL, Line, Message, NoAnswer, Unanswered
 from .wire import pack, unpack
 
 

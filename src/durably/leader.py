@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING
 from .asking import Asking
 from .clock import Bell, SteadyTime
 from .emitter import Emitter
-from .errors import NotOpen, StorageError, StorageFenced, StorageLost, StorageRefused
+from .errors import (
+    NotOpen,
+    StorageError,
+    StorageFenced,
+    StorageFull,
+    StorageLost,
+    StorageRefused,
+)
 from .events import (
     StorageFullEvent,
     StorageLostEvent,
@@ -60,7 +67,7 @@ class Leader:
     ) -> None:
         self._name = name
         self._place = place
-        self._environment: Environment
+        self.environment: Environment
         self._options = options
         self._jobs = jobs
         self._events = events
@@ -121,7 +128,7 @@ class Leader:
         """Raises NotOpen."""
         if not self.asking.is_open:
             raise NotOpen(self._name)
-        is_visible = self._environment.visibility.is_visible
+        is_visible = self.environment.visibility.is_visible
         if self._worker is not None:
             return Tabs("leader", self._epoch, is_visible)
         following = self.asking.following
@@ -150,18 +157,13 @@ class Leader:
         await self.asking.whom()
         return self._worker is not None and await self._worker.process_one()
 
-    @property
-    def environment(self) -> Environment:
-        """Of this program; known once it has been entered."""
-        return self._environment
-
     async def _lead(self) -> None:
         try:
-            self._environment = await self._place()
+            self.environment = await self._place()
         except Exception as error:
             self._give_up(error)
             return
-        leadership = self._environment.leadership
+        leadership = self.environment.leadership
         leadership.on_lost(self._lose)
         asyncio.get_running_loop().call_soon(_compile_ahead)
         failures = 0
@@ -189,15 +191,15 @@ class Leader:
             finally:
                 leadership.release(leaves_runs=self._leaves_runs)
                 if self._successor is not None:
-                    self.asking.line(self._environment).post("handover", to=self._successor)
+                    self.asking.line(self.environment).post("handover", to=self._successor)
                 self._successor = None
             if failures:
-                await self._stopping.wait(self._environment.clock, REOPENING_PAUSE)
+                await self._stopping.wait(self.environment.clock, REOPENING_PAUSE)
 
     async def _acquire(self) -> StorageRefused | None:
         """Wait for the leadership; the answer is why there is none, where memory will do."""
         try:
-            environment = self._environment
+            environment = self.environment
             await environment.leadership.acquire(
                 self._owner, lambda: self.asking.follow(environment)
             )
@@ -230,7 +232,7 @@ class Leader:
 
         database = await self._open_database(refusal)
         self._terms += 1
-        environment = self._environment
+        environment = self.environment
         term = Term(
             owner=self._owner,
             options=self._options,
@@ -304,7 +306,7 @@ class Leader:
 
     def _answer(self, desk: Desk, term: Term) -> None:
         """Say that this tab leads; where somebody follows, there will be an answer."""
-        line, epoch = self.asking.line(self._environment), self._epoch
+        line, epoch = self.asking.line(self.environment), self._epoch
 
         def receive(message: Message) -> None:
             from .answering import Answering
@@ -325,10 +327,9 @@ class Leader:
         try:
             worker, answering = self._worker, self._answering
             assert worker is not None
-            assert answering is not None
             await worker.rest()
-            tab = answering.visible_follower()
-            if tab is None or self._environment.visibility.is_visible:
+            tab = answering.visible_follower() if answering else None
+            if tab is None or self.environment.visibility.is_visible:
                 if self._is_working:
                     worker.start()
                 return
@@ -340,7 +341,7 @@ class Leader:
     async def _open_database(self, refusal: StorageRefused | None) -> Database:
         if refusal is None:
             try:
-                return await self._open(self._environment.mirror())
+                return await self._open(self.environment.mirror())
             except StorageRefused as error:
                 if not self._may_fall_back:
                     raise
@@ -355,7 +356,7 @@ class Leader:
     async def _open(self, mirror: Mirror) -> Database:
         from .database import Database
 
-        database = Database(self._name, mirror, self._environment.clock)
+        database = Database(self._name, mirror, self.environment.clock)
         database.on_durable = self._events.durable_up_to
         database.on_failure = self._failed
         try:
@@ -366,9 +367,11 @@ class Leader:
             raise
         return database
 
-    def _full(self, is_full: bool) -> None:
-        if is_full:
-            self._events.emit_now(StorageFullEvent())
+    def _full(self, error: StorageFull | None) -> None:
+        if error is not None:
+            self._events.emit_now(
+                StorageFullEvent(usage_bytes=error.usage_bytes, quota_bytes=error.quota_bytes)
+            )
         elif self._worker is not None:
             self._worker.wake()
 

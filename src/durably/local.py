@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import StorageRefused
+from .errors import StorageError, StorageRefused
 from .model import Durability
 from .owners import OwnerFiles
-from .ports import Environment, Landed, Unsubscribe, VisibilitySignal
+from .ports import Environment, Landed, MirrorState, Unsubscribe, VisibilitySignal
 
 POLL_INTERVAL = 1.0
 """Seconds between looks for runs that another process has triggered or abandoned."""
@@ -41,6 +41,27 @@ class FileMirror:
             self._sync(Path(f"{self._path}-wal"))
         landed(None)
 
+    def on_failure(self, callback: Callable[[StorageError], None]) -> None:
+        pass  # SQLite meets it at the next statement.
+
+    async def state(self) -> MirrorState:
+        import shutil
+
+        files = [Path(f"{self._path}{suffix}") for suffix in ("", "-wal", "-shm")]
+        usage = sum(file.stat().st_size for file in files if file.exists())
+        try:
+            quota = usage + shutil.disk_usage(self._path.parent).free
+        except OSError:
+            quota = None
+        # Every commit of SQLite is in the file, and files are not cleared behind their user's back.
+        return MirrorState("file", None, 0, True, usage, quota)
+
+    async def verify(self) -> list[str]:
+        return []
+
+    async def persist(self) -> bool:
+        return True
+
     async def close(self) -> None:
         pass
 
@@ -64,6 +85,18 @@ class VolatileMirror:
 
     def commit(self, durability: Durability, landed: Landed) -> None:
         landed(None)
+
+    def on_failure(self, callback: Callable[[StorageError], None]) -> None:
+        pass
+
+    async def state(self) -> MirrorState:
+        return MirrorState("memory", None, 0, False, None, None)
+
+    async def verify(self) -> list[str]:
+        return []
+
+    async def persist(self) -> bool:
+        return False
 
     async def close(self) -> None:
         pass

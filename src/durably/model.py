@@ -26,6 +26,9 @@ InterruptionReason = Literal["lease-lost", "cancelled", "unknown"]
 """Why a try of a step did not end: the lease went away, or was given back; the run was cancelled,
 or the step alone, by the job's own code; its owner ended without a word."""
 
+Role = Literal["leader", "follower"]
+"""A program that writes to its database, or one that asks another program to."""
+
 Durability = Literal["none", "relaxed", "strict"]
 """What an acknowledgement means.
 

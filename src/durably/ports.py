@@ -18,10 +18,31 @@ Unsubscribe = Callable[[], None]
 Landed = Callable[[StorageError | None], None]
 
 
+Place = Literal["indexeddb", "file", "memory"]
+"""Where data lie. What lies in memory alone is gone with the program."""
+
+
+@record
+class MirrorState:
+    """What a mirror knows of its storage. None: there is no such thing here, or nobody says."""
+
+    place: Place
+    epoch: int | None
+    """The fencing token of this owner."""
+    dirty_pages: int
+    """Pages of the file that changed and are not durable yet."""
+    is_persisted: bool | None
+    """True where the storage is its user's alone to clear."""
+    usage_bytes: int | None
+    """What is in use; in a browser by everything of this origin."""
+    quota_bytes: int | None
+    """What may be in use. A browser's estimate is no promise, and may say too much."""
+
+
 class Mirror(Protocol):
     """Keeps the durable copy of a SQLite file.
 
-    One life: ``take_over`` once, ``commit`` any number of times, ``close`` once.
+    One life: ``take_over`` once, the others any number of times, ``close`` once.
     """
 
     @property
@@ -54,6 +75,26 @@ class Mirror(Protocol):
         most one commit is under way at a time. (A callback and not a coroutine: in a browser each
         turn of the event loop costs a checkpoint as much as its SQL.)
         """
+        ...
+
+    def on_failure(self, callback: Callable[[StorageError], None]) -> None:
+        """Call ``callback`` when the storage goes away while no commit is under way."""
+        ...
+
+    async def state(self) -> MirrorState:
+        """How the storage is now. Changes nothing."""
+        ...
+
+    async def verify(self) -> list[str]:
+        """Read back what is stored and compare it with the file, but for what is not durable yet.
+
+        The answer is what is wrong, in words; nothing where all is well, or where the file itself
+        is what is stored. Changes nothing, also not what is wrong. Commits may wait meanwhile.
+        """
+        ...
+
+    async def persist(self) -> bool:
+        """Ask that nobody but its user clears the storage; whether that is so now."""
         ...
 
     async def close(self) -> None:

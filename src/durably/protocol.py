@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from .errors import DurablyError
 from .ports import Channel
 
 PROTOCOL = 1
@@ -24,6 +25,16 @@ Message = dict[str, Any]
 
 class Unanswered(Exception):
     """Whoever was asked does not lead any more: the next one is to be asked."""
+
+
+class NoAnswer(DurablyError, TimeoutError):
+    """No tab has answered what this one asked for. It may have been done all the same."""
+
+    def __init__(self, name: str, verb: str, waited: float) -> None:
+        super().__init__(
+            f"No tab that leads {name!r} has answered {verb!r} within {waited} s. It may have been "
+            "done all the same; ask again, a trigger with an idempotency_key."
+        )
 
 
 class Line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ from .options import check_count
 
 if TYPE_CHECKING:
     from .desk import Standing
+    from .doctor import Diagnosis
+    from .health import Health
     from .store.runs import Ending
 
 
@@ -201,6 +204,27 @@ class Queries:
         ids = None if runs is None else ids_of(runs)
         lines = await self._leader.asking.ask("snapshot", ids)
         return await packed(lines, passphrase, self._leader.environment.clock.now())
+
+    # How it is
+
+    async def health(self) -> Health:
+        """How the storage is: where it lies, what it holds, and whether it may go away.
+
+        Changes nothing. Raises what ended the last term where there is none any more.
+        """
+        health: Health = await self._leader.asking.ask("health")
+        return replace(health, role=self.tabs.role)
+
+    async def doctor(self, limit: int = 1000) -> Diagnosis:
+        """Why each unfinished run is not running, and whether what is stored is whole.
+
+        Looks at ``limit`` runs, the oldest, and at every page and table; in a browser all of
+        IndexedDB is read back, and commits wait meanwhile. Changes and repairs nothing.
+        ``print`` it. Raises InvalidOption.
+        """
+        check_count("limit", limit)
+        diagnosis: Diagnosis = await self._leader.asking.ask("doctor", limit)
+        return diagnosis
 
     # Events
 

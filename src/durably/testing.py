@@ -16,11 +16,19 @@ from pathlib import Path
 from typing import Literal
 
 from .clock import Clock
-from .errors import DamagedDatabase, StorageFenced, StorageFull, StorageLost, StorageRefused
+from .errors import (
+    DamagedDatabase,
+    StorageError,
+    StorageFenced,
+    StorageFull,
+    StorageLost,
+    StorageRefused,
+)
 from .local import LocalChannel
 from .model import Durability
-from .ports import Environment, Landed, Unsubscribe, VisibilitySignal
+from .ports import Environment, Landed, MirrorState, Unsubscribe, VisibilitySignal
 
+PAGE_BYTES = 4096
 SETTLE_TURNS = 100
 """Turns of the event loop that ``settle`` gives: more than any chain of callbacks in the engine."""
 
@@ -116,6 +124,9 @@ class MemoryDisk:
         self.epoch = 0
         self.writes = 0
         self.image = b""
+        self.quota_bytes = 10_000_000
+        """What it says of its size. It is full when a test says so."""
+        self.is_persisted = False
         self._plan: tuple[int, Fault, bool] | None = None
         self.is_dead = False
 
@@ -157,6 +168,9 @@ class MemoryMirror:
         self._folder = tempfile.TemporaryDirectory(prefix="durably-")
         self._path = Path(self._folder.name) / "database.sqlite3"
         self.epoch = 0
+        self._durable = b""
+        """The image of the last commit that was acknowledged."""
+        self._tell_failure: Callable[[StorageError], None] = lambda error: None
 
     async def take_over(self) -> str:
         disk = self._disk
@@ -167,6 +181,7 @@ class MemoryMirror:
         disk.epoch += 1
         self.epoch = disk.epoch
         self._path.write_bytes(disk.image)
+        self._durable = disk.image
         return str(self._path)
 
     def commit(self, durability: Durability, landed: Landed) -> None:
@@ -174,20 +189,51 @@ class MemoryMirror:
         # A turn later, as a real storage would: what happens in between is part of every test.
         asyncio.get_running_loop().call_soon(self._settle, landed, image)
 
+    def on_failure(self, callback: Callable[[StorageError], None]) -> None:
+        self._tell_failure = callback
+
+    def lose(self) -> None:
+        """Let the storage go away now, as a browser does whose user clears it."""
+        self._tell_failure(StorageLost(self._name, "the test took it away"))
+
+    async def state(self) -> MirrorState:
+        disk = self._disk
+        dirty = len(_differing(self._durable, self._path.read_bytes()))
+        return MirrorState(
+            "memory", self.epoch, dirty, disk.is_persisted, len(disk.image), disk.quota_bytes
+        )
+
+    async def verify(self) -> list[str]:
+        pages = _differing(self._durable, self._disk.image)
+        return [f"page {page} is stored otherwise than it is in memory" for page in pages]
+
+    async def persist(self) -> bool:
+        self._disk.is_persisted = True
+        return True
+
     async def close(self) -> None:
         self._folder.cleanup()
 
     def _settle(self, landed: Landed, image: bytes) -> None:
         fault = self._disk.write(self.epoch, image)
         if fault is None:
+            self._durable = image
             landed(None)
         elif fault == "fenced":
             landed(StorageFenced(self._name))
         elif fault == "full":
-            landed(StorageFull(self._name))
+            landed(StorageFull(self._name, len(self._disk.image), self._disk.quota_bytes))
         elif fault in ("lost", "refuse"):
             landed(StorageLost(self._name, "the test took it away"))
         # "die": nobody is left to be told.
+
+
+def _differing(one: bytes, other: bytes) -> list[int]:
+    """The numbers of the pages that are not the same in two images."""
+    pages = range(0, max(len(one), len(other)), PAGE_BYTES)
+    return [
+        at // PAGE_BYTES for at in pages if one[at : at + PAGE_BYTES] != other[at : at + PAGE_BYTES]
+    ]
 
 
 class FakeLeadership:

@@ -4,22 +4,16 @@ belongs to the user as the codec's text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
-from . import events, model
+from . import model
 from .codec import decode, encode
-from .desk import Standing
 from .errors import DurablyError, UnreadableValue
-from .store.runs import Creation, Ending, NewRun
 
 PLAIN = frozenset({bool, int, float, str, type(None)})
-RECORDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (*vars(model).values(), *vars(events).values(), Creation, Ending, NewRun, Standing)
-    if isinstance(kind, type) and hasattr(kind, "_defaults")
-}
-"""The facts that a message may hold, by the names of their classes."""
+MODULES = frozenset({"model", "events", "store.runs", "desk", "health", "doctor"})
+"""Whose facts a message may hold."""
 
 
 def pack(value: object) -> Any:
@@ -33,8 +27,10 @@ def pack(value: object) -> Any:
         return {"tuple": [pack(part) for part in value]}
     if isinstance(value, model.RunStatus):
         return {"status": value.value}
-    if RECORDS.get(kind.__name__) is kind:
-        return {"record": kind.__name__, **{name: pack(fact) for name, fact in _facts(value)}}
+    module = kind.__module__.partition(".")[2]
+    if module in MODULES and hasattr(kind, "_defaults"):
+        facts = {name: pack(getattr(value, name)) for name in kind._defaults}
+        return {"record": f"{module}.{kind.__name__}", **facts}
     if isinstance(value, DurablyError):
         return {"error": kind.__name__, "facts": pack(value.facts)}
     return {"value": encode(value)}
@@ -50,7 +46,10 @@ def unpack(packed: Any) -> Any:
     if not isinstance(packed, dict):
         return packed
     if "record" in packed:
-        kind = RECORDS[packed["record"]]
+        module, _, name = packed["record"].rpartition(".")
+        if module not in MODULES:
+            raise ValueError(f"no fact of this library: {packed['record']}")
+        kind = getattr(import_module(f".{module}", __package__), name)
         # A newer version may know more of it.
         return kind(**{name: unpack(packed[name]) for name in kind._defaults if name in packed})
     if "value" in packed:
@@ -78,8 +77,3 @@ def _errors(root: type[DurablyError]) -> dict[str, type[DurablyError]]:
     for kind in root.__subclasses__():
         found |= _errors(kind)
     return found
-
-
-def _facts(value: Any) -> Iterator[tuple[str, object]]:
-    for name in value._defaults:
-        yield name, getattr(value, name)

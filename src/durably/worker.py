@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 from .clock import Bell
@@ -50,8 +50,21 @@ class Worker:
         """How often ``stop`` was called."""
         self._is_lost = False
         self._parked: set[str] = set()
-        """Runs that cannot be read here; this term does not claim them again."""
         self._unknown_jobs_told: set[str] = set()
+
+    @property
+    def is_claiming(self) -> bool:
+        return self._is_claiming
+
+    @property
+    def jobs(self) -> Collection[str]:
+        """The names of the jobs whose runs it claims."""
+        return self._jobs.keys()
+
+    @property
+    def parked(self) -> Collection[str]:
+        """The ids of runs that cannot be read here; this term does not claim them again."""
+        return self._parked
 
     def wake(self) -> None:
         """Look for work now."""

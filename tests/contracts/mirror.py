@@ -17,13 +17,15 @@ import pytest
 
 from durably import DamagedDatabase, Durability, StorageFenced, StorageFull, StorageLost
 from durably.errors import StorageError
-from durably.ports import Mirror
+from durably.ports import Mirror, Place
 
 DURABILITIES: list[Durability] = ["relaxed", "strict"]
 
 
 class Mirrors(ABC):
     """One storage, and the mirrors that are opened on it, one life after the other."""
+
+    place: Place
 
     @abstractmethod
     def make(self) -> Mirror:
@@ -97,7 +99,57 @@ async def life(mirrors: Mirrors) -> AsyncIterator[Opened]:
         await opened.close()
 
 
-class MirrorContract:
+class StateContract:
+    """What every mirror says of itself, also one that keeps nothing."""
+
+    async def test_state_says_where_the_data_lie(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            state = await opened.mirror.state()
+
+        assert state.place == mirrors.place
+
+    async def test_figures_are_numbers_or_unknown_together(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("x" * 100_000)
+            await opened.commit()
+            state = await opened.mirror.state()
+
+        if state.usage_bytes is None or state.quota_bytes is None:
+            assert (state.usage_bytes, state.quota_bytes) == (None, None)
+        else:
+            assert 0 <= state.usage_bytes <= state.quota_bytes
+            assert {type(state.usage_bytes), type(state.quota_bytes)} == {int}
+
+    async def test_answer_to_persist_is_what_the_state_says_then(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            answer = await opened.mirror.persist()
+            state = await opened.mirror.state()
+
+        assert state.is_persisted in (answer, None)
+
+    async def test_nothing_is_wrong_with_what_was_committed(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            assert await opened.mirror.verify() == []
+            for number in range(3):
+                opened.write(f"{number} " + "x" * 20_000)
+                await opened.commit()
+
+            assert await opened.mirror.verify() == []
+
+    async def test_asking_changes_nothing(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            opened.write("not durable yet")
+            first = await opened.mirror.state()
+            await opened.mirror.verify()
+            second = await opened.mirror.state()
+
+        assert first.dirty_pages == second.dirty_pages
+        assert first.epoch == second.epoch
+
+
+class MirrorContract(StateContract):
     """What every mirror that keeps something does."""
 
     async def test_first_life_begins_with_nothing(self, mirrors: Mirrors) -> None:
@@ -171,6 +223,75 @@ class FenceContract:
         await mirror.close()
 
         assert not mirror.is_shared
+
+    async def test_state_counts_the_pages_that_are_not_durable_yet(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            clean = await opened.mirror.state()
+            opened.write("x" * 50_000)
+            dirty = await opened.mirror.state()
+            await opened.commit()
+            clean_again = await opened.mirror.state()
+
+        assert (clean.dirty_pages, clean_again.dirty_pages) == (0, 0)
+        assert dirty.dirty_pages >= 50_000 // 4096
+
+    async def test_pages_of_a_commit_under_way_are_not_durable_yet(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("x" * 50_000)
+            outcome = opened.begin_commit()
+            state = await opened.mirror.state()
+            assert await outcome is None
+
+        assert state.dirty_pages >= 50_000 // 4096
+
+    async def test_each_owner_has_an_epoch_of_its_own(self, mirrors: Mirrors) -> None:
+        epochs = []
+        for _ in range(3):
+            async with life(mirrors) as opened:
+                epochs.append((await opened.mirror.state()).epoch)
+
+        assert None not in epochs
+        assert len(set(epochs)) == 3
+
+    async def test_what_is_not_durable_yet_is_not_taken_for_damage(self, mirrors: Mirrors) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            opened.write("x" * 50_000)
+            outcome = opened.begin_commit()
+            opened.write("x" * 50_000)
+
+            assert await opened.mirror.verify() == []
+            assert await outcome is None
+
+    async def test_what_is_written_while_it_is_read_back_is_not_taken_for_damage(
+        self, mirrors: Mirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            verifying = asyncio.ensure_future(opened.mirror.verify())
+            await asyncio.sleep(0)
+            opened.write("written meanwhile, to a page that was clean")
+            outcome = opened.begin_commit()
+
+            assert await verifying == []
+            assert await outcome is None
+
+    async def test_damage_under_the_owner_is_found_and_left_as_it_is(
+        self, mirrors: Mirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            opened.write("kept")
+            await opened.commit()
+            await mirrors.damage()
+            damaged = await mirrors.stored()
+            problems = await opened.mirror.verify()
+
+            assert problems
+            assert await mirrors.stored() == damaged
 
     async def test_write_that_was_not_committed_is_dropped(self, mirrors: Mirrors) -> None:
         async with life(mirrors) as opened:

@@ -11,10 +11,19 @@ from durably import StorageRefused
 from durably.local import FileMirror, VolatileMirror
 from durably.ports import Mirror
 from durably.testing import MemoryDisk, MemoryMirror, settle
-from tests.contracts.mirror import FaultContract, FenceContract, MirrorContract, Mirrors, life
+from tests.contracts.mirror import (
+    FaultContract,
+    FenceContract,
+    MirrorContract,
+    Mirrors,
+    StateContract,
+    life,
+)
 
 
 class FileMirrors(Mirrors):
+    place = "file"
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -23,6 +32,8 @@ class FileMirrors(Mirrors):
 
 
 class MemoryMirrors(Mirrors):
+    place = "memory"
+
     def __init__(self) -> None:
         self.disk = MemoryDisk()
 
@@ -40,6 +51,8 @@ class MemoryMirrors(Mirrors):
 
 
 class VolatileMirrors(Mirrors):
+    place = "memory"
+
     def make(self) -> Mirror:
         return VolatileMirror()
 
@@ -59,12 +72,26 @@ class TestFileMirror(MirrorContract):
             assert one.notes() == two.notes() == ["by one", "by two"]
             assert one.mirror.is_shared
 
+    async def test_usage_is_the_size_of_its_files(self, tmp_path: Path) -> None:
+        path = tmp_path / "contract.sqlite3"
+        async with life(FileMirrors(path)) as opened:
+            opened.write("x" * 100_000)
+            state = await opened.mirror.state()
+            size = size_of(tmp_path)
+
+        assert state.usage_bytes == size > 100_000
+        assert state.is_persisted
+
     async def test_folder_that_cannot_be_made_is_refused_storage(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         mirror = FileMirror("contract", tmp_path / "file" / "contract.sqlite3")
 
         with pytest.raises(StorageRefused):
             await mirror.take_over()
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 class TestMemoryMirror(MirrorContract, FenceContract, FaultContract):
@@ -111,7 +138,11 @@ class TestMemoryMirror(MirrorContract, FenceContract, FaultContract):
         assert await mirrors.stored() == (0, b"")
 
 
-class TestVolatileMirror:
+class TestVolatileMirror(StateContract):
+    @pytest.fixture
+    def mirrors(self) -> Mirrors:
+        return VolatileMirrors()
+
     async def test_keeps_nothing(self) -> None:
         mirrors = VolatileMirrors()
         async with life(mirrors) as opened:

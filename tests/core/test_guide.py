@@ -35,6 +35,7 @@ async def test_samples_of_the_guide(guide: dict[str, Any], tmp_path: Path) -> No
         await guide["triggering"](durably)
         await guide["waiting"](durably)
         await guide["looking"](durably)
+        await guide["looking_after_it"](durably)
         translated = await durably.trigger(guide["translate"]("hi"))
 
         assert await translated.result() == {"french": "HI (FR)", "german": "HI (DE)"}

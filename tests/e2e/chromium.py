@@ -64,6 +64,19 @@ COUNT_FREEZES = """
 """
 
 
+COUNT_CLOSES = """
+globalThis.__closes = 0;
+const open = IDBFactory.prototype.open;
+IDBFactory.prototype.open = function (...parameters) {
+  const request = open.apply(this, parameters);
+  request.addEventListener("success", () => {
+    request.result.addEventListener("close", () => { globalThis.__closes += 1; });
+  });
+  return request;
+};
+"""
+
+
 class Chromium:
     """One running browser on one profile folder. Made by ``Chromium.open``."""
 
@@ -72,6 +85,7 @@ class Chromium:
         self._stderr = stderr
         self._context: BrowserContext
         self._front: Page | None = None
+        self._quota: CDPSession | None = None
 
     @classmethod
     def open(cls, playwright: Playwright, profile: Path, *, flags: Sequence[str] = ()) -> Self:
@@ -134,6 +148,50 @@ class Chromium:
     def thaw(self, page: Page) -> None:
         """Let a frozen page go on. It stays hidden until ``show``."""
         self._set_lifecycle(page, "active")
+
+    def limit_storage(self, origin: str, size_bytes: int | None) -> None:
+        """Give an origin a quota; None for the usual one.
+
+        Chromium believes a lower one before the origin's first write only. ``estimate()`` does not
+        tell of it.
+        """
+        if self._quota is None:
+            self._quota = self._session(self.page)  # The quota ends with its session.
+        size = {} if size_bytes is None else {"quotaSize": size_bytes}
+        self._quota.send("Storage.overrideQuotaForOrigin", {"origin": origin, **size})
+
+    def clear_storage(self, origin: str) -> None:
+        """Clear the databases of an origin, as a user does in the settings."""
+        session = self._session(self.page)
+        session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "indexeddb"})
+        session.detach()
+
+    def close_databases(self, page: Page) -> None:
+        """Let the browser close every connection to IndexedDB, as it does after a fault of its own;
+        returns when ``page`` was told."""
+        before = page.evaluate("globalThis.__closes")
+        internals = self.new_page("chrome://indexeddb-internals")
+        internals.get_by_text("Force close").click()
+        page.wait_for_function(
+            "before => globalThis.__closes > before",
+            arg=before,
+            timeout=STATE_TIMEOUT_MS,
+            polling=20,
+        )
+        internals.close()
+
+    def watch_closes(self, page: Page) -> None:
+        """Count how often the browser closes a connection of the documents that the page opens."""
+        page.add_init_script(COUNT_CLOSES)
+
+    def keep_storage(self, origin: str) -> None:
+        """Say yes, as its user, when a page asks to keep its data."""
+        permission = {"permission": {"name": "persistent-storage"}, "setting": "granted"}
+        browser = self._context.browser
+        assert browser is not None
+        browser.new_browser_cdp_session().send(
+            "Browser.setPermission", permission | {"origin": origin}
+        )
 
     def crash(self, page: Page) -> None:
         """End the page's renderer. The page is of no use afterwards; open a new one."""

@@ -71,9 +71,15 @@ export function openConnections() {
   return connections.size;
 }
 
-/** Close them behind the library's back, as a browser does that is short of something. */
-export function closeConnections() {
-  for (const connection of [...connections]) connection.close();
+/**
+ * Close them behind the library's back, as a browser does that is short of something.
+ * @param {boolean} [isTold] with the event that goes with it
+ */
+export function closeConnections(isTold) {
+  for (const connection of [...connections]) {
+    connection.close();
+    if (isTold) connection.dispatchEvent(new Event("close"));
+  }
 }
 
 /**

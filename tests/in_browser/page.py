@@ -21,20 +21,25 @@ KINDS = {1: "open", 2: "commit", 3: "seal"}
 
 Key = tuple[int, ...]
 
-_loaded: list[Any] = []
+_loaded: dict[str, Any] = {}
 
 
 async def outside() -> Any:
     """The exports of ``outside.js``."""
-    if not _loaded:
-        text = Path(__file__).with_name("outside.js").read_text(encoding="utf-8")
+    return await module("outside.js")
+
+
+async def module(file: str) -> Any:
+    """The exports of a JavaScript file of this folder."""
+    if file not in _loaded:
+        text = Path(__file__).with_name(file).read_text(encoding="utf-8")
         load = run_js(
             """(text) => import(
               URL.createObjectURL(new Blob([text], { type: "text/javascript" }))
             )"""
         )
-        _loaded.append(await load(text))
-    return _loaded[0]
+        _loaded[file] = await load(text)
+    return _loaded[file]
 
 
 def js_object(**fields: object) -> Any:
@@ -56,7 +61,7 @@ class Proxies:
 
     def alive(self) -> list[object]:
         """What was given to JavaScript, and never taken back."""
-        return [target for target, proxy in self._made if _loaded[0].isAlive(proxy)]
+        return [target for target, proxy in self._made if _loaded["outside.js"].isAlive(proxy)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 import pytest
 
-from durably import DamagedDatabase, StorageFenced, StorageFull, StorageLost
+from durably import (
+    DamagedDatabase,
+    NewerSchema,
+    StorageError,
+    StorageFenced,
+    StorageFull,
+    StorageLost,
+)
 from durably.browser.mirror import IndexedDBMirror
 from durably.ports import Mirror
 from tests.contracts.mirror import (
@@ -28,6 +35,8 @@ FOLD_TIMEOUT = 10.0
 
 
 class IndexedDBMirrors(Mirrors):
+    place = "indexeddb"
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -278,6 +287,62 @@ class TestConnection:
             with pytest.raises(StorageLost, match="cleared"):
                 await opened.commit()
 
+    async def test_deletion_is_told_before_the_next_commit(self, mirrors: IndexedDBMirrors) -> None:
+        async with life(mirrors) as opened:
+            await write_and_commit(opened, "kept")
+            told = asyncio.get_running_loop().create_future()
+            opened.mirror.on_failure(told.set_result)
+            await (await outside()).erase(mirrors.name)
+            error = await told
+
+        assert isinstance(error, StorageLost)
+        assert "being deleted" in str(error)
+
+    async def test_connection_that_the_browser_closes_is_opened_again_before_it_is_needed(
+        self, mirrors: IndexedDBMirrors
+    ) -> None:
+        failures: list[StorageError] = []
+        async with life(mirrors) as opened:
+            await write_and_commit(opened, "kept")
+            opened.mirror.on_failure(failures.append)
+            world = await outside()
+            before = world.openConnections()
+            world.closeConnections(True)
+            while world.openConnections() < before:
+                await asyncio.sleep(0)
+            problems = await opened.mirror.verify()
+
+        assert (failures, problems) == ([], [])
+
+    async def test_newer_version_of_the_stores_is_refused_and_left_as_it_is(
+        self, mirrors: IndexedDBMirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            await write_and_commit(opened, "kept")
+        before = await mirrors.look()
+        await (await outside()).upgrade(mirrors.name)
+        mirror = mirrors.make()
+
+        with pytest.raises(NewerSchema, match=r"format 2; .* formats up to 1"):
+            await mirror.take_over()
+        await mirror.close()
+        assert await mirrors.look() == before
+
+    async def test_full_storage_tells_the_figures_that_the_browser_has(
+        self, mirrors: IndexedDBMirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            await mirrors.plan("QuotaExceededError")
+            opened.write("too much")
+            with pytest.raises(StorageFull) as caught:
+                await opened.commit()
+            state = await opened.mirror.state()
+
+        assert caught.value.usage_bytes
+        assert caught.value.quota_bytes
+        assert state.quota_bytes
+        assert abs(caught.value.quota_bytes - state.quota_bytes) < state.quota_bytes / 10
+
     async def test_full_storage_keeps_every_page_for_the_commit_that_succeeds(
         self, mirrors: IndexedDBMirrors
     ) -> None:
@@ -336,6 +401,49 @@ class TestLives:
 
         async with life(mirrors) as one, life(other) as two:
             assert (one.notes(), two.notes()) == (["one"], ["two"])
+
+
+class TestVerify:
+    @pytest.mark.parametrize("store", ["log", "chunks"])
+    async def test_any_altered_byte_is_found_while_the_owner_goes_on(
+        self, mirrors: IndexedDBMirrors, store: str
+    ) -> None:
+        async with life(mirrors) as opened:
+            await fill(opened, FOLD_RECORDS + 10)
+            stored = await until_folded(mirrors)
+            sound = await opened.mirror.verify()
+            key = max(stored.log) if store == "log" else max(stored.chunks)
+            await (await outside()).alter(mirrors.name, store, as_key(key))
+            problems = await opened.mirror.verify()
+
+        assert sound == []
+        assert len(problems) == 1
+        assert "was altered" in problems[0]
+
+    async def test_nothing_is_wrong_at_any_moment_of_a_fold(
+        self, mirrors: IndexedDBMirrors
+    ) -> None:
+        looks = 0
+        async with life(mirrors) as opened:
+            await write_and_commit(opened, "x" * 1_200_000)
+            while (await mirrors.look()).manifest is None:
+                opened.write(f"{looks}")
+                outcome = opened.begin_commit()
+                assert await opened.mirror.verify() == []
+                assert await outcome is None
+                looks += 1
+
+        assert looks > 1
+
+    async def test_owner_that_was_fenced_is_told_that_another_has_written(
+        self, mirrors: IndexedDBMirrors
+    ) -> None:
+        async with life(mirrors) as old:
+            await fill(old, 1)
+            async with life(mirrors):
+                problems = await old.mirror.verify()
+
+        assert problems == ["its last record is 2.0, and not 1.1 as written from here"]
 
 
 class TestFold:

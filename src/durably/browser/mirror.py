@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pyodide_js
@@ -11,6 +12,7 @@ from pyodide.ffi import can_run_sync, create_proxy
 
 from ..errors import (
     DamagedDatabase,
+    NewerSchema,
     StorageError,
     StorageFenced,
     StorageFull,
@@ -18,7 +20,7 @@ from ..errors import (
     StorageRefused,
 )
 from ..model import Durability
-from ..ports import Landed
+from ..ports import Landed, MirrorState
 from .bridge import modules
 
 _lives = itertools.count(1)  # no two lives in one page share a file
@@ -35,9 +37,11 @@ class IndexedDBMirror:
         self._path = f"/durably/{name}-{next(_lives)}.sqlite3"
         self._mirror: Any = None
         self._landed: Landed = lambda error: None
+        self._tell_failure: Callable[[StorageError], None] = lambda error: None
         self._loop: asyncio.AbstractEventLoop
         # One proxy for the whole life: a commit crosses into JavaScript once, and back once.
         self._settled_proxy = create_proxy(self._settled)
+        self._failed_proxy = create_proxy(self._failed)
 
     @property
     def epoch(self) -> int | None:
@@ -47,7 +51,12 @@ class IndexedDBMirror:
         module = (await modules()).mirror
         self._loop = asyncio.get_running_loop()
         self._mirror = module.Mirror.new(
-            pyodide_js.FS, self._name, self._path, self._settled_proxy, can_run_sync()
+            pyodide_js.FS,
+            self._name,
+            self._path,
+            self._settled_proxy,
+            self._failed_proxy,
+            can_run_sync(),
         )
         status: str = await self._mirror.takeOver(self._may_create)
         if status != "ok":
@@ -59,31 +68,66 @@ class IndexedDBMirror:
         if not self._mirror.commit(durability == "strict"):
             landed(None)
 
+    def on_failure(self, callback: Callable[[StorageError], None]) -> None:
+        self._tell_failure = callback
+
+    async def state(self) -> MirrorState:
+        answer = await self._mirror.state()
+        return MirrorState(
+            place="indexeddb",
+            epoch=answer.epoch,
+            dirty_pages=answer.dirtyPages,
+            is_persisted=answer.isPersisted,
+            usage_bytes=answer.usage,
+            quota_bytes=answer.quota,
+        )
+
+    async def verify(self) -> list[str]:
+        problems: list[str] = (await self._mirror.verify()).to_py()
+        return problems
+
+    async def persist(self) -> bool:
+        return bool(await self._mirror.persist())
+
     async def close(self) -> None:
         if self._mirror is not None:
             # JavaScript settles a commit under way first, so the proxy is not called after this.
             await self._mirror.close()
             self._mirror = None
         self._settled_proxy.destroy()
+        self._failed_proxy.destroy()
 
     def _settled(self, status: str) -> None:
         """Called by JavaScript when the outcome of the commit under way is known.
 
-        Whoever waited for it goes on in here, as in a callback of the event loop. Where Pyodide
-        switches stacks, each call has a thread state of its own, in which no loop runs yet.
+        Whoever waited for it goes on in here, as in a callback of the event loop.
         """
+        self._enter_loop()
+        self._landed(None if status == "ok" else self._error(status))
+
+    def _failed(self, status: str) -> None:
+        """Called by JavaScript when it finds the storage gone."""
+        self._enter_loop()
+        self._tell_failure(self._error(status))
+
+    def _enter_loop(self) -> None:
+        """Where Pyodide switches stacks, each call from JavaScript has a thread state of its own,
+        in which no loop runs yet."""
         if asyncio._get_running_loop() is not self._loop:
             asyncio._set_running_loop(self._loop)
-        self._landed(None if status == "ok" else self._error(status))
 
     def _error(self, status: str) -> StorageError:
         kind, _, detail = status.partition(": ")
         if kind == "full":
-            return StorageFull(self._name)
+            usage, _, quota = detail.partition(" ")
+            return StorageFull(self._name, int(usage or 0) or None, int(quota or 0) or None)
         if kind == "fenced":
             return StorageFenced(self._name)
         if kind == "refused":
             return StorageRefused(self._name, detail)
+        if kind == "newer":
+            found, _, known = detail.partition(" ")
+            return NewerSchema(self._name, int(found), int(known), "format")
         if kind == "damaged":
             return DamagedDatabase(self._name, detail)
         return StorageLost(self._name, detail or status)

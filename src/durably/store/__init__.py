@@ -17,6 +17,7 @@ from .steps import Steps
 from .waits import Waits
 
 if TYPE_CHECKING:
+    from .inspection import Inspection
     from .logs import Logs
     from .retention import Retention
     from .transfers import Transfers
@@ -39,6 +40,12 @@ class Store:
         from .logs import Logs
 
         return Logs(self._database)
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        from .inspection import Inspection
+
+        return Inspection(self._database)
 
     @cached_property
     def retention(self) -> Retention:

@@ -46,8 +46,11 @@ const FOLD_PAUSE_MS = 10;
 /** Seals of this many epochs are kept: no tab that is still frozen is older. */
 const KEPT_SEALS = 1000;
 const LOAD_BATCH = 500;
-/** Tries to write one record when the outcome is unknown and the record is not there. */
+/** Tries of one incident: to write a record whose outcome is unknown, to reach the storage again. */
 const TRIES = 3;
+/** Seconds after which an `open` is given up. One stands behind a deletion that another tab holds up,
+ *  and no event ever tells. */
+const OPEN_PATIENCE = 15;
 
 /** @typedef {[number, number]} Position epoch and seq */
 /** @typedef {{ epoch: number, fold: number, crc: number }} Chunk */
@@ -62,6 +65,8 @@ class Damaged extends Error {}
 class Refused extends Error {}
 /** The storage was there, and is not any more. */
 class Lost extends Error {}
+/** What is stored has a format that is yet to come. */
+class Newer extends Error {}
 
 const CRC_TABLES = makeCrcTables();
 
@@ -172,9 +177,7 @@ function decodeRecord(value, [epoch, seq]) {
   const view = new DataView(value);
   if (view.getUint32(0, true) !== MAGIC) throw new Damaged(`${where} is not a record`);
   const format = view.getUint16(4, true);
-  if (format > FORMAT) {
-    throw new Damaged(`${where} has format ${format}, written by a newer version of durably`);
-  }
+  if (format > FORMAT) throw new Newer(String(format));
   const crc = crcOf(bytes);
   if (crc32(bytes.subarray(0, bytes.length - 4)) !== crc) {
     throw new Damaged(`${where} was altered (its checksum is wrong)`);
@@ -241,7 +244,21 @@ function complete(transaction) {
  */
 function openDatabase(name, mayCreate) {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open(name, 1);
+    const request = indexedDB.open(name, FORMAT);
+    let isGivenUp = false, seconds = 0;
+    /** @type {(reason: string) => void} */
+    const giveUp = (reason) => {
+      isGivenUp = true;
+      clearInterval(patience);
+      reject(new Refused(reason));
+    };
+    // Seconds are counted one by one: a page that was frozen meanwhile gives nothing up when it thaws.
+    const patience = setInterval(() => {
+      seconds += 1;
+      if (seconds === OPEN_PATIENCE) {
+        giveUp("the browser does not open it; another tab may be deleting or upgrading it");
+      }
+    }, 1000);
     request.onupgradeneeded = () => {
       if (!mayCreate) {
         // It was there before: somebody has cleared it, and an empty one must not take its place.
@@ -252,17 +269,44 @@ function openDatabase(name, mayCreate) {
       request.result.createObjectStore("chunks");
       request.result.createObjectStore("meta");
     };
-    let isBlocked = false;
-    request.onblocked = () => {
-      isBlocked = true;
-      reject(new Refused("another tab still holds the old database open"));
-    };
+    request.onblocked = () => giveUp("another tab still holds the old database open");
     request.onsuccess = () => {
-      if (isBlocked) request.result.close();
+      clearInterval(patience);
+      if (isGivenUp) request.result.close();
       else resolve(request.result);
     };
-    request.onerror = () => reject(request.error);
+    request.onerror = () => {
+      clearInterval(patience);
+      reject(request.error);
+    };
   });
+}
+
+/** The version of a stored database that is newer than this module. @param {string} name */
+async function versionOf(name) {
+  const known = await indexedDB.databases?.().catch(() => []) ?? [];
+  return known.find((database) => database.name === name)?.version ?? FORMAT + 1;
+}
+
+/**
+ * What the browser says of the room for this origin; a field is missing where it does not say.
+ * @returns {Promise<{ usage?: number, quota?: number, isPersisted?: boolean }>}
+ */
+async function room() {
+  try {
+    const [{ usage, quota }, isPersisted] = await Promise.all([
+      navigator.storage.estimate(), navigator.storage.persisted(),
+    ]);
+    return { usage, quota, isPersisted };
+  } catch {
+    return {}; // An insecure context, or one without site data.
+  }
+}
+
+/** The answer to a write for which there is no room, with the figures that are known. */
+async function full() {
+  const { usage, quota } = await room();
+  return `full: ${usage ?? ""} ${quota ?? ""}`;
 }
 
 /**
@@ -320,6 +364,33 @@ function readLog(positions, values) {
     previous = record;
   }
   return { records, manifest, seals };
+}
+
+/**
+ * The bytes of the manifest's chunks; what it does not name is garbage.
+ * @param {IDBValidKey[]} keys
+ * @param {unknown[]} values
+ * @param {Manifest | null} manifest
+ * @param {IDBValidKey[]} garbage to which its keys are added
+ */
+function pickChunks(keys, values, manifest, garbage) {
+  const entries = manifest?.chunks ?? [];
+  /** @type {(Uint8Array | null)[]} */
+  const chunks = entries.map(() => null);
+  keys.forEach((key, i) => {
+    const [index, epoch, fold] = /** @type {[number, number, number]} */ (key);
+    const entry = entries[index];
+    if (entry?.epoch !== epoch || entry.fold !== fold) {
+      garbage.push(key);
+      return;
+    }
+    const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (values[i]));
+    if (crc32(bytes) !== entry.crc) throw new Damaged(`chunk ${index} was altered (its checksum is wrong)`);
+    chunks[index] = bytes;
+  });
+  const missing = chunks.indexOf(null);
+  if (missing !== -1) throw new Damaged(`chunk ${missing} is missing`);
+  return chunks;
 }
 
 /**
@@ -490,6 +561,16 @@ class TrackedFile {
     return this.#node.contents.subarray(0, this.#node.usedBytes);
   }
 
+  /** How many pages were written that are not stored; `aboard` are about to be. @param {number[]} aboard */
+  countDirty(aboard) {
+    return new Set([...this.#dirty, ...aboard]).size;
+  }
+
+  /** For each page whether it was written and is not stored. */
+  dirtyFlags() {
+    return Array.from({ length: this.pageCount }, (_, page) => this.#dirty.has(page));
+  }
+
   /** The numbers of the pages written since the last call that are still part of the file. */
   takeDirty() {
     const count = this.pageCount;
@@ -510,15 +591,19 @@ class TrackedFile {
 
 /**
  * One life of one database: `takeOver` once, `commit` any number of times, `close` once.
- * The answers are plain strings: "ok", or "full", "fenced", "lost: …", "refused: …", "damaged: …".
+ * The answers are plain strings: "ok", or "full: <usage> <quota>", "fenced", "newer: <found> <known>",
+ * "lost: …", "refused: …", "damaged: …".
  */
 export class Mirror {
   #fs;
   #name;
   #path;
   #landed;
+  #failed;
   /** @type {IDBDatabase | null} */
   #db = null;
+  /** @type {Promise<IDBDatabase> | null} */
+  #reopening = null;
   /** @type {TrackedFile | null} */
   #file = null;
   #uuid = randomId();
@@ -530,8 +615,11 @@ export class Mirror {
   #takingOver = null;
   /** @type {Promise<string> | null} */
   #appending = null;
+  /** The pages of the record under way. @type {number[]} */
+  #aboard = [];
   #isClosed = false;
-  #isCleared = false;
+  /** Why the database cannot be opened again from here. */
+  #gone = "";
   /** @type {Chunk[]} */
   #chunks = [];
   /** @type {Set<number>} */
@@ -554,14 +642,17 @@ export class Mirror {
    * @param {string} name of the durably database
    * @param {string} path where SQLite will open the file
    * @param {any} landed a Python function, called once for each `commit` that returned true
+   * @param {any} failed another one, called when the storage goes away between commits
    * @param {boolean} switchesStacks whether what is called there may call `run_sync`
    */
-  constructor(fs, name, path, landed, switchesStacks) {
+  constructor(fs, name, path, landed, failed, switchesStacks) {
     this.#fs = fs;
     this.#name = `durably:${name}`;
     this.#path = path;
     /** @type {(status: string) => void} */
     this.#landed = switchesStacks ? (status) => landed.callPromising(status) : landed;
+    /** @type {(status: string) => void} */
+    this.#failed = switchesStacks ? (status) => failed.callPromising(status) : failed;
   }
 
   /** Of this life, once it has taken over. */
@@ -589,7 +680,11 @@ export class Mirror {
     } catch (error) {
       if (error instanceof Damaged) return `damaged: ${error.message}`;
       if (error instanceof Lost) return `lost: ${error.message}`;
-      if (error instanceof DOMException && error.name === "QuotaExceededError") return "full";
+      if (error instanceof Newer) return `newer: ${error.message} ${FORMAT}`;
+      if (error instanceof DOMException && error.name === "QuotaExceededError") return full();
+      if (error instanceof DOMException && error.name === "VersionError") {
+        return `newer: ${await versionOf(this.#name)} ${FORMAT}`;
+      }
       return `refused: ${error instanceof Refused ? error.message : String(error)}`;
     }
   }
@@ -613,15 +708,74 @@ export class Mirror {
     await this.#takingOver;
     this.#drop();
     while (this.#appending) await this.#appending;
+    this.#drop(); // It may have opened another connection.
     this.#file?.remove();
     this.#file = null;
+  }
+
+  async state() {
+    const dirtyPages = this.#file?.countDirty(this.#aboard) ?? 0;
+    return { epoch: this.#epoch, dirtyPages, ...await room() };
+  }
+
+  /** Ask the browser to keep what this origin stores; whether it will. */
+  async persist() {
+    const storage = navigator.storage;
+    // In a worker a page can only be asked whether it has asked.
+    return await (storage?.persist?.() ?? storage?.persisted?.()) ?? false;
+  }
+
+  /**
+   * Read back everything that is stored, and compare it with the file page by page.
+   * @returns {Promise<string[]>} what is wrong
+   */
+  async verify() {
+    try {
+      for (;;) {
+        while (this.#appending) await this.#appending;
+        if (this.#db) return await this.#compare(this.#db);
+        await this.#reopen();
+      }
+    } catch (error) {
+      return [`it cannot be read back: ${error instanceof Error ? error.message : error}`];
+    }
+  }
+
+  /**
+   * Called while no commit is under way. Those that come now stand behind the one transaction here,
+   * so what it reads is what the file was at this moment, but for the dirty pages.
+   * @param {IDBDatabase} db
+   */
+  async #compare(db) {
+    const file = /** @type {TrackedFile} */ (this.#file);
+    const transaction = db.transaction(["log", "chunks"], "readonly");
+    const bytes = file.bytes.slice(), isDirty = file.dirtyFlags();
+    const last = { epoch: this.#epoch, seq: this.#seq, crc: this.#crc };
+    const log = await readAll(transaction.objectStore("log"), null);
+    const stored = await readAll(transaction.objectStore("chunks"), null);
+    const { records, manifest } = readLog(/** @type {Position[]} */ (log.keys), log.values);
+    const end = records[records.length - 1];
+    if (end?.epoch !== last.epoch || end.seq !== last.seq || end.crc !== last.crc) {
+      const found = end ? `${end.epoch}.${end.seq}` : "nothing";
+      return [`its last record is ${found}, and not ${last.epoch}.${last.seq} as written from here`];
+    }
+    const copy = rebuild(records, pickChunks(stored.keys, stored.values, manifest, []));
+    /** @type {string[]} */
+    const problems = [];
+    for (let at = 0; at < Math.max(bytes.length, copy.length); at += PAGE_BYTES) {
+      const page = at / PAGE_BYTES, next = at + PAGE_BYTES;
+      if (!isDirty[page] && crc32(bytes.subarray(at, next)) !== crc32(copy.subarray(at, next))) {
+        problems.push(`page ${page} is stored otherwise than it is in memory`);
+      }
+    }
+    return problems;
   }
 
   /** @param {boolean} isStrict */
   async #commit(isStrict) {
     while (this.#appending) {
       const status = await this.#appending;
-      if (status !== "ok" && status !== "full") return status;
+      if (status !== "ok" && !status.startsWith("full")) return status;
     }
     if (!this.#file?.isDirty && !isStrict) return "ok";
     const status = await this.#append(isStrict, null);
@@ -647,7 +801,7 @@ export class Mirror {
   async #appendNow(isStrict, manifest) {
     const file = this.#file;
     if (!file) return "lost: the mirror is closed";
-    const pageNumbers = file.takeDirty();
+    const pageNumbers = this.#aboard = file.takeDirty();
     let isWritten = false;
     /** @type {Uint8Array<ArrayBuffer>} */ let record;
     try {
@@ -661,6 +815,7 @@ export class Mirror {
     } finally {
       // Also where there was no memory for the record: a page is never forgotten.
       if (!isWritten) file.putBack(pageNumbers);
+      this.#aboard = [];
     }
     this.#seq += 1;
     this.#crc = crcOf(record);
@@ -689,7 +844,7 @@ export class Mirror {
         const db = this.#db ?? await this.#reopen();
         const outcome = await this.#add(db, record, key, isStrict);
         if (outcome === "complete") return "ok";
-        if (outcome === "QuotaExceededError") return "full";
+        if (outcome === "QuotaExceededError") return await full();
         cause = outcome;
         const found = await this.#readBack(key);
         if (found === crcOf(record)) return "ok";
@@ -740,25 +895,66 @@ export class Mirror {
   async #open(mayCreate) {
     if (typeof indexedDB === "undefined") throw new Refused("this page has no IndexedDB");
     const db = await openDatabase(this.#name, mayCreate);
-    db.onclose = () => this.#drop();
-    // Sent before a deletion only: there is no second version of these stores yet.
-    db.onversionchange = () => {
-      this.#isCleared = true;
+    db.onclose = () => {
       this.#drop();
+      void this.#check();
+    };
+    db.onversionchange = ({ newVersion }) => {
+      this.#gone = newVersion === null
+        ? "the database is being deleted"
+        : "a newer version of durably is upgrading it";
+      this.#drop();
+      void this.#check();
     };
     return db;
   }
 
-  async #reopen() {
+  /** The connection went away: find out whether the storage did, and say so before it is needed. */
+  async #check() {
+    while (this.#appending) await this.#appending;
+    // A takeover says itself what it has met.
+    if (!this.#file) return;
+    /** @type {unknown} */
+    let cause = new Lost("its last record is not there any more");
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      const crc = this.#crc;
+      try {
+        if (await this.#readBack([this.#epoch, this.#seq]) === crc) return;
+        break;
+      } catch (error) {
+        cause = error;
+        if (error instanceof Lost) break;
+        this.#drop();
+      }
+    }
+    if (!this.#isClosed) this.#failed(`lost: ${cause instanceof Error ? cause.message : cause}`);
+  }
+
+  /** @returns {Promise<IDBDatabase>} of the one attempt that is under way */
+  #reopen() {
+    this.#reopening ??= this.#reopenNow().finally(() => {
+      this.#reopening = null;
+    });
+    return this.#reopening;
+  }
+
+  async #reopenNow() {
     if (this.#isClosed) throw new Lost("the mirror is closed");
-    if (this.#isCleared) throw new Lost("the database is being deleted");
+    if (this.#gone) throw new Lost(this.#gone);
     try {
       this.#db = await this.#open(false);
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") {
         throw new Lost("the stored database was cleared");
       }
+      if (error instanceof DOMException && error.name === "VersionError") {
+        throw new Lost("a newer version of durably has upgraded it");
+      }
       throw error;
+    }
+    if (this.#isClosed && !this.#appending) {
+      this.#drop();
+      throw new Lost("the mirror is closed");
     }
     return this.#db;
   }
@@ -831,7 +1027,7 @@ export class Mirror {
     const log = await readAll(transaction.objectStore("log"), null);
     const { records, manifest, seals } = readLog(/** @type {Position[]} */ (log.keys), log.values);
     const stored = await readAll(transaction.objectStore("chunks"), null);
-    const chunks = this.#pickChunks(stored.keys, stored.values, manifest);
+    const chunks = pickChunks(stored.keys, stored.values, manifest, this.#garbage);
     this.#file = new TrackedFile(this.#fs, this.#path, rebuild(records, chunks));
     this.#chunks = manifest?.chunks ?? [];
     this.#seals = seals;
@@ -840,32 +1036,6 @@ export class Mirror {
       this.#logBytes += HEADER_BYTES + record.images.length;
       for (const page of record.pageNumbers) this.#dirtyChunks.add(Math.floor(page / CHUNK_PAGES));
     }
-  }
-
-  /**
-   * The bytes of the manifest's chunks; what it does not name is garbage.
-   * @param {IDBValidKey[]} keys
-   * @param {unknown[]} values
-   * @param {Manifest | null} manifest
-   */
-  #pickChunks(keys, values, manifest) {
-    const entries = manifest?.chunks ?? [];
-    /** @type {(Uint8Array | null)[]} */
-    const chunks = entries.map(() => null);
-    keys.forEach((key, i) => {
-      const [index, epoch, fold] = /** @type {[number, number, number]} */ (key);
-      const entry = entries[index];
-      if (entry?.epoch !== epoch || entry.fold !== fold) {
-        this.#garbage.push(key);
-        return;
-      }
-      const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (values[i]));
-      if (crc32(bytes) !== entry.crc) throw new Damaged(`chunk ${index} was altered (its checksum is wrong)`);
-      chunks[index] = bytes;
-    });
-    const missing = chunks.indexOf(null);
-    if (missing !== -1) throw new Damaged(`chunk ${missing} is missing`);
-    return chunks;
   }
 
   #isFoldDue() {
