@@ -72,6 +72,19 @@ DELETE_CHUNK = """
 """
 
 
+# Chromium's own button on its page about IndexedDB: the connections end as on an I/O error.
+PRESS_FORCE_CLOSE = """
+() => {
+  const pressed = (root) => [...root.querySelectorAll("*")].some((element) => {
+    if (!element.matches(".force-close")) return element.shadowRoot && pressed(element.shadowRoot);
+    element.click();
+    return true;
+  });
+  return pressed(document);
+}
+"""
+
+
 @pytest.fixture
 def host(chromium: Chromium, server: EffectServer) -> Host:
     return Host(chromium.page, server.url)
@@ -109,6 +122,23 @@ def test_long_run_is_folded_into_chunks_and_its_log_is_trimmed(host: Host, outsi
     opened = host.reload().wait_for("opened")
 
     assert opened["steps"] == [600, 600]
+
+
+def test_busy_run_goes_on_when_the_browser_closes_its_connection_in_the_middle_of_a_commit(
+    chromium: Chromium, host: Host, server: EffectServer
+) -> None:
+    count, marks = 400, 8
+    internals = chromium.new_page("chrome://indexeddb-internals")
+    chromium.show(host.page)
+    host.open(job="many_steps", count=count)
+    for mark in range(1, marks):
+        server.wait_for("mark", mark)
+        internals.goto("chrome://indexeddb-internals")
+        internals.wait_for_function(PRESS_FORCE_CLOSE, polling=20)
+
+    assert host.result() == count
+    assert len(server.effects("mark")) == marks
+    assert not host.events("storage:lost")
 
 
 def test_busy_run_that_is_folded_and_killed_goes_on_with_at_most_one_repeat(
