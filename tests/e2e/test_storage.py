@@ -12,6 +12,7 @@ from playwright.sync_api import Page
 from tests.e2e.chromium import Chromium
 from tests.e2e.conftest import OpenChromium
 from tests.e2e.host import Host
+from tests.faults.faults import Quota
 from tests.server import EffectServer
 
 # Runs `body` with the log and the chunks of the database "test" open for writing, from a page that
@@ -139,6 +140,24 @@ def test_busy_run_goes_on_when_the_browser_closes_its_connection_in_the_middle_o
     assert host.result() == count
     assert len(server.effects("mark")) == marks
     assert not host.events("storage:lost")
+
+
+def test_busy_run_meets_a_full_storage_and_goes_on_each_time_there_is_room_again(
+    chromium: Chromium, host: Host, outsider: Page, server: EffectServer
+) -> None:
+    count, marks = 800, 16
+    quota = Quota(outsider, server.url)
+    quota.make_room()
+    host.open(job="many_steps", count=count)
+    for incident in (1, 2, 3):
+        server.wait_for("mark", len(server.effects("mark")) + 1)
+        quota.fill()
+        host.wait_for_event("storage:full", incident)
+        quota.make_room()
+
+    assert host.result() == count
+    assert len(server.effects("mark")) == marks
+    assert len(host.events("tab:leader")) == 1
 
 
 def test_busy_run_that_is_folded_and_killed_goes_on_with_at_most_one_repeat(

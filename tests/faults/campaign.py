@@ -124,7 +124,7 @@ class _Play:
             "orders": [asdict(order) for order in self._schedule.orders],
             "clock": 0.0,
         }
-        self._browser.make_room()
+        self._browser.quota.make_room()
         self._recorder.begin(plan)
         for tab in self._tabs:
             if tab.is_alive:
@@ -223,7 +223,7 @@ class _Play:
             browser.hide(tab)
             self._show_another(tab)
         elif kind == "quota":
-            self._recorder.note("full", told=browser.fill_quota())
+            self._recorder.note("full", told=browser.quota.fill())
         elif kind == "clock":
             self._set_clock(fault.jump)
         elif kind == "offline":
@@ -246,7 +246,7 @@ class _Play:
         elif kind == "hide":
             self._show(tab)
         elif kind == "quota":
-            browser.make_room()
+            browser.quota.make_room()
         elif kind == "clock":
             self._set_clock(0.0)
         elif kind == "offline":

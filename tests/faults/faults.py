@@ -131,6 +131,29 @@ class Tab:
         return self.page is not None and not self.page.is_closed() and not self.has_crashed
 
 
+class Quota:
+    """What an origin may store, set from a page of that origin."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self._page = page
+        self._origin = origin
+        self._cdp = page.context.new_cdp_session(page)
+
+    def fill(self) -> str:
+        """Nothing more can be stored; the answer is what a store says that tries."""
+        self._set(1)
+        answer: str = self._page.evaluate(ASK_FOR_ROOM, ROOM + 1)
+        return answer
+
+    def make_room(self) -> None:
+        """A little can be stored again."""
+        self._set(int(self._page.evaluate(USAGE)) + ROOM)
+
+    def _set(self, size_bytes: int) -> None:
+        facts = {"origin": self._origin, "quotaSize": size_bytes}
+        self._cdp.send("Storage.overrideQuotaForOrigin", facts)
+
+
 class Browser:
     """The Chromium of the campaign, on one profile, with a page of the driver's own in it."""
 
@@ -145,9 +168,9 @@ class Browser:
         self._chromium = Chromium.open(self._playwright, self._profile)
         self._outsider = self._chromium.page
         self._outsider.goto(f"{self._origin}/pages/blank.html")
-        self._cdp = self._outsider.context.new_cdp_session(self._outsider)
+        self.quota = Quota(self._outsider, self._origin)
         self._internals = self._chromium.new_page()
-        self.make_room()
+        self.quota.make_room()
 
     # Tabs
 
@@ -216,20 +239,6 @@ class Browser:
         assert tab.page is not None
         self._chromium.thaw(tab.page)
         tab.is_frozen = False
-
-    def fill_quota(self) -> str:
-        """Nothing more can be stored; the answer is what a store says that tries."""
-        self._set_quota(1)
-        answer: str = self._outsider.evaluate(ASK_FOR_ROOM, ROOM + 1)
-        return answer
-
-    def make_room(self) -> None:
-        """A little can be stored again."""
-        self._set_quota(int(self._outsider.evaluate(USAGE)) + ROOM)
-
-    def _set_quota(self, size_bytes: int) -> None:
-        facts = {"origin": self._origin, "quotaSize": size_bytes}
-        self._cdp.send("Storage.overrideQuotaForOrigin", facts)
 
     def take_offline(self, tab: Tab, is_offline: bool) -> None:
         """A page by the browser's emulation, which does not reach workers: there the server

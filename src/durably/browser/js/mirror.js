@@ -651,8 +651,12 @@ export class Mirror {
       });
       const request = transaction.objectStore("log").add(record.buffer, key);
       transaction.oncomplete = () => resolve("complete");
-      // The request's error is the same in every engine, the transaction's is not.
-      transaction.onabort = () => resolve((request.error ?? transaction.error)?.name ?? "unknown");
+      transaction.onabort = () => {
+        // The request's error is the same in every engine, the transaction's is not. But a request
+        // that was not answered before its transaction was aborted has none, and says so by throwing.
+        const error = request.readyState === "done" ? request.error : null;
+        resolve((error ?? transaction.error)?.name ?? "unknown");
+      };
       // With every request made and the commit asked for, nothing is left that a page that
       // freezes now could leave half open.
       transaction.commit();
