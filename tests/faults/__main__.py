@@ -13,6 +13,7 @@ import secrets
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -80,6 +81,10 @@ def tell(outcome: Outcome, is_verbose: bool) -> None:
     )
     for violation in outcome.violations:
         print(f"  BROKEN {violation}", flush=True)
+    if outcome.violations:
+        troubles = Counter(line["text"] for line in outcome.lines if line["kind"] == "trouble")
+        for text, count in troubles.most_common(5):
+            print(f"  {count} times: {text}", flush=True)
     if is_verbose:
         for line in outcome.lines:
             print("   ", {name: fact for name, fact in line.items() if name != "received"})

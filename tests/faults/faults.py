@@ -134,20 +134,23 @@ class Tab:
 class Quota:
     """What an origin may store, set from a page of that origin."""
 
-    def __init__(self, page: Page, origin: str) -> None:
+    def __init__(self, page: Page, origin: str, usage: int = 0) -> None:
         self._page = page
         self._origin = origin
+        self.usage = usage
+        """The most that was used: a browser that has just started does not know it yet."""
         self._cdp = page.context.new_cdp_session(page)
 
     def fill(self) -> str:
         """Nothing more can be stored; the answer is what a store says that tries."""
         self._set(1)
-        answer: str = self._page.evaluate(ASK_FOR_ROOM, ROOM + 1)
+        answer: str = self._page.evaluate(ASK_FOR_ROOM, self.usage + ROOM + 1)
         return answer
 
     def make_room(self) -> None:
         """A little can be stored again."""
-        self._set(int(self._page.evaluate(USAGE)) + ROOM)
+        self.usage = max(self.usage, int(self._page.evaluate(USAGE)))
+        self._set(self.usage + ROOM)
 
     def _set(self, size_bytes: int) -> None:
         facts = {"origin": self._origin, "quotaSize": size_bytes}
@@ -164,11 +167,11 @@ class Browser:
         self._origin = recorder.url
         self._open()
 
-    def _open(self) -> None:
+    def _open(self, usage: int = 0) -> None:
         self._chromium = Chromium.open(self._playwright, self._profile)
         self._outsider = self._chromium.page
         self._outsider.goto(f"{self._origin}/pages/blank.html")
-        self.quota = Quota(self._outsider, self._origin)
+        self.quota = Quota(self._outsider, self._origin, usage)
         self._internals = self._chromium.new_page()
         self.quota.make_room()
 
@@ -223,7 +226,7 @@ class Browser:
         self._chromium.kill()
         for tab in tabs:
             tab.page = None
-        self._open()
+        self._open(self.quota.usage)
 
     def close(self) -> None:
         self._chromium.close()

@@ -30,7 +30,7 @@ BUGS: Mapping[str, Bug] = {
                 'resolve("complete");',
             ),
         ),
-        {"quota": 1, "kill": 1, "crash": 1},
+        {"kill": 1, "crash": 2},
         frozenset({"kept", "not again", "whole"}),
     ),
     "no check of the epoch": Bug(
