@@ -4,6 +4,8 @@
 #   make check    style, types and the tests on CPython         make bench   the README's numbers
 #   make test     check, then all the tests in a browser        make wheel   dist/durably-*.whl
 #   make format   rewrite the sources in the house style        make clean   remove what make made
+#   make faults   500 random schedules of faults; SEED=7 plays one of them again, COUNT=50 fewer,
+#                 REPORT=docs/faults.md writes down what came of them
 #   make demo-open opens the browser itself; PORT=9000 chooses the demo's port
 
 PYTHON ?= python3
@@ -15,10 +17,10 @@ node := node_modules/.package-lock.json
 pyodide := build/pyodide/pyodide-lock.json
 site := build/site/simple/index.html
 sources := $(shell find src -type f -not -name '*.pyc')
-browser_rings := tests/browser tests/e2e
-fast_rings := tests/core tests/contracts tests/crash
+browser_rings := tests/browser tests/e2e tests/faults/test_campaign.py
+fast_rings := tests/core tests/contracts tests/crash tests/faults/test_checker.py
 
-.PHONY: setup check test browser-tests demo demo-open bench wheel format clean chromium
+.PHONY: setup check test browser-tests faults demo demo-open bench wheel format clean chromium
 .DELETE_ON_ERROR:
 
 setup: $(venv) $(node) $(pyodide) chromium
@@ -34,6 +36,10 @@ test: check browser-tests
 
 browser-tests: $(venv) $(pyodide) $(site) chromium
 	@$(python) -m pytest -q $(browser_rings)
+
+faults: $(venv) $(pyodide) $(site) chromium
+	@$(python) -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) \
+		$(if $(REPORT),--report $(REPORT))
 
 demo: $(venv) $(pyodide) $(site)
 	@$(python) scripts/demo.py --port $(PORT) $(if $(OPEN),--open)

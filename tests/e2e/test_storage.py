@@ -12,6 +12,7 @@ from playwright.sync_api import Page
 from tests.e2e.chromium import Chromium
 from tests.e2e.conftest import OpenChromium
 from tests.e2e.host import Host
+from tests.faults.faults import Quota
 from tests.server import EffectServer
 
 # Runs `body` with the log and the chunks of the database "test" open for writing, from a page that
@@ -72,6 +73,19 @@ DELETE_CHUNK = """
 """
 
 
+# Chromium's own button on its page about IndexedDB: the connections end as on an I/O error.
+PRESS_FORCE_CLOSE = """
+() => {
+  const pressed = (root) => [...root.querySelectorAll("*")].some((element) => {
+    if (!element.matches(".force-close")) return element.shadowRoot && pressed(element.shadowRoot);
+    element.click();
+    return true;
+  });
+  return pressed(document);
+}
+"""
+
+
 @pytest.fixture
 def host(chromium: Chromium, server: EffectServer) -> Host:
     return Host(chromium.page, server.url)
@@ -109,6 +123,41 @@ def test_long_run_is_folded_into_chunks_and_its_log_is_trimmed(host: Host, outsi
     opened = host.reload().wait_for("opened")
 
     assert opened["steps"] == [600, 600]
+
+
+def test_busy_run_goes_on_when_the_browser_closes_its_connection_in_the_middle_of_a_commit(
+    chromium: Chromium, host: Host, server: EffectServer
+) -> None:
+    count, marks = 400, 8
+    internals = chromium.new_page("chrome://indexeddb-internals")
+    chromium.show(host.page)
+    host.open(job="many_steps", count=count)
+    for mark in range(1, marks):
+        server.wait_for("mark", mark)
+        internals.goto("chrome://indexeddb-internals")
+        internals.wait_for_function(PRESS_FORCE_CLOSE, polling=20)
+
+    assert host.result() == count
+    assert len(server.effects("mark")) == marks
+    assert not host.events("storage:lost")
+
+
+def test_busy_run_meets_a_full_storage_and_goes_on_each_time_there_is_room_again(
+    chromium: Chromium, host: Host, outsider: Page, server: EffectServer
+) -> None:
+    count, marks = 800, 16
+    quota = Quota(outsider, server.url)
+    quota.make_room()
+    host.open(job="many_steps", count=count)
+    for incident in (1, 2, 3):
+        server.wait_for("mark", len(server.effects("mark")) + 1)
+        quota.fill()
+        host.wait_for_event("storage:full", incident)
+        quota.make_room()
+
+    assert host.result() == count
+    assert len(server.effects("mark")) == marks
+    assert len(host.events("tab:leader")) == 1
 
 
 def test_busy_run_that_is_folded_and_killed_goes_on_with_at_most_one_repeat(

@@ -215,12 +215,32 @@ function decodeRecord(value, [epoch, seq]) {
 }
 
 /**
+ * What `listen` resolves with, unless the browser closes the connection: Chromium (seen in 156) then
+ * tells most transactions under way nothing at all, and only the connection hears of its `close`.
+ * @template T
+ * @param {IDBDatabase} db
+ * @param {(resolve: (value: T) => void, reject: (reason: unknown) => void) => void} listen
+ * @returns {Promise<T>}
+ */
+function unlessClosed(db, listen) {
+  const heard = new AbortController();
+  /** @type {Promise<T>} */
+  const settled = new Promise((resolve, reject) => {
+    const closed = () => reject(new DOMException("the browser closed the connection", "UnknownError"));
+    db.addEventListener("close", closed, { signal: heard.signal });
+    listen(resolve, reject);
+  });
+  return settled.finally(() => heard.abort());
+}
+
+/**
  * @template T
  * @param {IDBRequest<T>} request
  * @returns {Promise<T>}
  */
 function result(request) {
-  return new Promise((resolve, reject) => {
+  const { db } = /** @type {IDBTransaction} */ (request.transaction);
+  return unlessClosed(db, (resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
@@ -231,7 +251,7 @@ function result(request) {
  * @returns {Promise<void>} resolves when the transaction is complete, and not at a request's success
  */
 function complete(transaction) {
-  return new Promise((resolve, reject) => {
+  return unlessClosed(transaction.db, (resolve, reject) => {
     transaction.oncomplete = () => resolve();
     transaction.onabort = () => reject(transaction.error ?? new DOMException("", "AbortError"));
   });
@@ -866,14 +886,18 @@ export class Mirror {
    * @returns {Promise<string>} "complete", or the name of the error that aborted it
    */
   #add(db, record, key, isStrict) {
-    return new Promise((resolve) => {
+    return unlessClosed(db, (resolve) => {
       const transaction = db.transaction("log", "readwrite", {
         durability: isStrict ? "strict" : "relaxed",
       });
       const request = transaction.objectStore("log").add(record.buffer, key);
       transaction.oncomplete = () => resolve("complete");
-      // The request's error is the same in every engine, the transaction's is not.
-      transaction.onabort = () => resolve((request.error ?? transaction.error)?.name ?? "unknown");
+      transaction.onabort = () => {
+        // The request's error is the same in every engine, the transaction's is not. But a request
+        // that was not answered before its transaction was aborted has none, and says so by throwing.
+        const error = request.readyState === "done" ? request.error : null;
+        resolve((error ?? transaction.error)?.name ?? "unknown");
+      };
       // With every request made and the commit asked for, nothing is left that a page that
       // freezes now could leave half open.
       transaction.commit();

@@ -1,0 +1,90 @@
+"""Copies of the wheel with a bug planted in each, and the faults that bring it to light soonest.
+
+A campaign that does not catch them proves nothing.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """Texts of the package that are replaced by others, and the mix of faults it is sought with."""
+
+    changes: tuple[tuple[str, str, str], ...]
+    weights: Mapping[str, float]
+    rules: frozenset[str]
+    """The rules that it breaks; another one that is broken does not count as caught."""
+
+
+BUGS: Mapping[str, Bug] = {
+    "acknowledged before complete": Bug(
+        (
+            (
+                "durably/browser/js/mirror.js",
+                'transaction.oncomplete = () => resolve("complete");',
+                'resolve("complete");',
+            ),
+        ),
+        {"kill": 1, "crash": 2},
+        frozenset({"kept", "not again", "whole"}),
+    ),
+    "no check of the epoch": Bug(
+        (
+            (
+                "durably/browser/js/mirror.js",
+                'objectStore("log").add(record.buffer, key)',
+                'objectStore("log").put(record.buffer, key)',
+            ),
+        ),
+        {"freeze-long": 1},
+        frozenset({"epochs", "whole", "kept"}),
+    ),
+    "results kept from a cancelled step": Bug(
+        (
+            (
+                "durably/checkpointing.py",
+                "        # Whatever `fn` made of the stop signal, the signal goes on from here.\n"
+                "        self._execution.check_owned()\n",
+                "",
+            ),
+            (
+                "durably/store/steps.py",
+                "            where id = :run_id\n"
+                "              and lease_generation = :generation\n"
+                "              and status = 'running'\n"
+                '            """,\n'
+                "            {\n"
+                "                **guard(lease),\n"
+                '                "name": name,\n'
+                '                "position": position,\n',
+                "            where id = :run_id\n"
+                '            """,\n'
+                "            {\n"
+                '                "run_id": lease.run_id,\n'
+                '                "name": name,\n'
+                '                "position": position,\n',
+            ),
+        ),
+        {"hide": 1, "offline": 1},
+        frozenset({"cut", "cancelled"}),
+    ),
+}
+
+
+def plant(bug: Bug, wheel: Path, folder: Path) -> Path:
+    """A copy of the wheel in ``folder`` that has the bug."""
+    planted = folder / wheel.name
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(planted, "w") as copy:
+        for name in whole.namelist():
+            content = whole.read(name)
+            for file, right, wrong in bug.changes:
+                if file == name:
+                    assert content.count(right.encode()) == 1, f"{right!r} is not in {file}"
+                    content = content.replace(right.encode(), wrong.encode())
+            copy.writestr(name, content)
+    return planted
