@@ -10,10 +10,11 @@ import asyncio
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from bench import cpython
 from tests.e2e.chromium import Chromium
@@ -23,6 +24,7 @@ BENCH = Path(__file__).parent
 ROOT = BENCH.parent
 TIMEOUT_MS = 300_000
 LOADS = 7
+TAKEOVERS = 5
 PROGRAMS = "/bench/programs"
 COMPILED = "https://durably.invalid/__pycache__"
 """The key of ``browser/pycache.py`` in the Cache API."""
@@ -47,13 +49,17 @@ def main() -> None:
             say("Measuring start and replay ...")
             start = run(chromium, server, "startup", loads=LOADS, steps=20)
             replay = run(chromium, server, "startup", loads=LOADS, steps=1000)
+            say("Measuring two tabs ...")
+            tabs = two_tabs(chromium, server)
             say("Measuring runs ...")
             in_page = run(chromium, server, "engine", loads=1)[0]
         finally:
             chromium.close()
     say("Measuring on CPython, with a million finished steps (a minute or two) ...")
     rates = asyncio.run(cpython.measure())
-    print_table(page_rows(checkpoints[0], start, replay) + rate_rows(rates, in_page))
+    print_table(
+        page_rows(checkpoints[0], start, replay) + tab_rows(tabs) + rate_rows(rates, in_page)
+    )
 
 
 def run(
@@ -84,6 +90,59 @@ def run(
             page.evaluate(UNTIL_KEPT, COMPILED)
     page.close()
     return results[1:] if loads > 1 else results
+
+
+def two_tabs(chromium: Chromium, server: EffectServer) -> dict[str, list[float]]:
+    """A leader with 1,000 steps, a follower in a window of its own, and the leader closed; each
+    measured ``TAKEOVERS`` times."""
+    figures: dict[str, list[float]] = {"alone": [], "followed": [], "trigger": [], "takeover": []}
+    for number in range(TAKEOVERS):
+        query = f"folder={PROGRAMS}&program=tabs&stack_switching=yes&database=tabs-{number}"
+        url = f"{server.url}/pages/host.html?{query}"
+        leader = chromium.new_page(f"{url}&fill=1000")
+        until_said(leader, "ready")
+        figures["alone"].append(asked(leader, "checkpoints"))
+        follower = chromium.new_window(url)
+        until_said(follower, "ready")
+        figures["followed"].append(asked(leader, "checkpoints"))
+        figures["trigger"].append(asked(follower, "triggers"))
+        closed_at = time.time() * 1000
+        leader.close()
+        figures["takeover"].append(until_said(follower, "leads")["at"] - closed_at)
+        follower.close()
+    return figures
+
+
+def asked(page: Page, question: str) -> float:
+    page.evaluate("(question) => { said.length = 0; ask(question); }", question)
+    median: float = until_said(page, question)["median"]
+    return median
+
+
+def until_said(page: Page, kind: str) -> dict[str, Any]:
+    page.wait_for_function(
+        "(kind) => said.some((line) => line.kind === kind || line.kind === 'crash')",
+        arg=kind,
+        timeout=TIMEOUT_MS,
+    )
+    said = {line["kind"]: line for line in page.evaluate("said")}
+    if "crash" in said:
+        raise RuntimeError(said["crash"]["text"])
+    found: dict[str, Any] = said[kind]
+    return found
+
+
+def tab_rows(figures: dict[str, list[float]]) -> list[Row]:
+    median = {name: statistics.median(values) for name, values in figures.items()}
+    return [
+        (
+            "checkpoint with a follower / without",
+            f"{median['followed'] / median['alone']:.2f}",
+            "<= 1.1",
+        ),
+        ("a follower's trigger, answered", f"{median['trigger']:.1f} ms", "< 15 ms"),
+        ("takeover, 1,000 steps, leader closed", f"{median['takeover']:.0f} ms", "< 300 ms"),
+    ]
 
 
 def page_rows(

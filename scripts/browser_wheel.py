@@ -52,6 +52,8 @@ def make_browser_wheel(wheel: Path) -> Path:
             files[path] = slim_source(content.decode(), shown).encode()
         elif path.endswith(".js"):
             files[path] = without_js_comments(content.decode()).encode()
+        elif path.endswith(".sql"):
+            files[path] = re.sub(rb"(?m)^--.*\n| +(?= )", b"", content)
         elif path.endswith(".dist-info/METADATA"):
             files[path] = content.partition(b"\n\n")[0] + b"\n"
         elif path.endswith(".dist-info/WHEEL"):
@@ -74,15 +76,20 @@ def record_lines(files: dict[str, bytes], record: str) -> Iterator[str]:
 
 
 def texts_of_help(modules: Sequence[str]) -> set[str]:
-    """The docstrings that somebody sees who asks for help on a public name."""
+    """The summaries that somebody sees who asks for help on a public name."""
     texts: set[str] = set()
     for module in map(importlib.import_module, modules):
         public = getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"])
         for thing in (module, *(getattr(module, name) for name in public)):
             members = inspect.getmembers(thing) if inspect.isclass(thing) else []
             for part in (thing, *(member for name, member in members if name[0] != "_")):
-                texts.add(getattr(part, "__doc__", None) or "")
+                texts.add(summary(getattr(part, "__doc__", None) or ""))
     return texts
+
+
+def summary(docstring: str) -> str:
+    """Its first paragraph."""
+    return inspect.cleandoc(docstring).partition("\n\n")[0]
 
 
 def slim_source(source: str, shown: set[str]) -> str:
@@ -130,9 +137,16 @@ class _Cutter:
 
     def docstring_of(self, node: ast.AST, shown: set[str]) -> None:
         docstring = docstring_in(node)
-        if docstring is not None and docstring.value.value not in shown:
-            alone = len(node.body) == 1 and not isinstance(node, ast.Module)
-            self._cut(self._span(docstring), b"..." if alone else b"")
+        if docstring is None:
+            return
+        first, last = self._span(docstring)
+        if summary(docstring.value.value) in shown:
+            paragraph = self._source.find(b"\n\n", first, last)
+            if paragraph != -1:
+                self._cut((paragraph, last - len(b'"""')))
+            return
+        alone = len(node.body) == 1 and not isinstance(node, ast.Module)
+        self._cut((first, last), b"..." if alone else b"")
 
     def comments(self) -> None:
         for token in tokenize.tokenize(io.BytesIO(self._source).readline):
@@ -196,7 +210,10 @@ def essence(tree: ast.Module, shown: set[str]) -> tuple[str, list[tuple[str, int
             node.annotation = None
         if isinstance(node, Documented):
             docstring = docstring_in(node)
-            if docstring is not None and docstring.value.value not in shown:
+            if docstring is None:
+                continue
+            docstring.value.value = summary(docstring.value.value)
+            if docstring.value.value not in shown:
                 nothing = ast.copy_location(ast.Expr(ast.Constant(...)), docstring)
                 ast.copy_location(nothing.value, docstring)
                 node.body[:1] = (

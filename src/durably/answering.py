@@ -18,9 +18,10 @@ from .wire import pack, unpack
 class _Follower:
     """What is known of another tab."""
 
-    def __init__(self, is_visible: bool, runs: list[str], heard_at: float) -> None:
+    def __init__(self, is_visible: bool, wants: list[str], heard_at: float) -> None:
         self.is_visible = is_visible
-        self.runs = frozenset(runs)
+        self.wants = frozenset(want for want in wants if not want.startswith("tab:"))
+        """Types of events, ids of runs, or ``*``. Each tab tells of itself alone."""
         self.heard_at = heard_at
 
 
@@ -79,7 +80,7 @@ class Answering:
     def _note(self, tab: str, message: Message) -> None:
         is_new = tab not in self._followers
         now = self._term.clock.monotonic()
-        self._followers[tab] = _Follower(message["is_visible"], message["runs"], now)
+        self._followers[tab] = _Follower(message["is_visible"], message["wants"], now)
         self._choose_listening()
         if self._timer is None:
             self._beat()
@@ -89,7 +90,7 @@ class Answering:
 
     def _choose_listening(self) -> None:
         """Listen to the events while a follower does."""
-        is_wanted = any(follower.runs for follower in self._followers.values())
+        is_wanted = any(follower.wants for follower in self._followers.values())
         if is_wanted and self._unlisten is None:
             self._unlisten = self._term.events.on("*", self._forward)
         elif not is_wanted and self._unlisten is not None:
@@ -99,8 +100,8 @@ class Answering:
     def _forward(self, event: Event) -> None:
         if event.type.startswith("tab:"):
             return  # Each tab tells of itself.
-        run_id = getattr(event, "run_id", None)
-        if any("*" in other.runs or run_id in other.runs for other in self._followers.values()):
+        about = {"*", event.type, getattr(event, "run_id", None)}
+        if any(follower.wants & about for follower in self._followers.values()):
             self._line.post("event", event=pack(event))
 
     def _beat(self) -> None:

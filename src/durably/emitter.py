@@ -47,8 +47,8 @@ class Emitter:
         return self._sequence
 
     def interests(self) -> list[str]:
-        """The ids of the runs that somebody listens to; ``["*"]`` where it is everything."""
-        return ["*"] if self._listeners else list(self._run_listeners)
+        """What somebody listens to: types of events, ids of runs, or ``*`` for everything."""
+        return [*self._listeners, *self._run_listeners]
 
     def relay(self, event: Event) -> None:
         """Deliver an event of another tab as it is, with its place in the order there."""

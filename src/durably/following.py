@@ -90,7 +90,7 @@ class Following:
     def _listen(self) -> None:
         """Say that this tab is there, and which events it wants."""
         self._line.post(
-            "listen", is_visible=self._visibility.is_visible, runs=self._events.interests()
+            "listen", is_visible=self._visibility.is_visible, wants=self._events.interests()
         )
 
     def _visibility_changed(self, signal: VisibilitySignal) -> None:

@@ -125,6 +125,17 @@ class Chromium:
             page.goto(url)
         return page
 
+    def new_window(self, url: str) -> Page:
+        """A tab in a window of its own, beside the others, which stay as visible as they are."""
+        browser = self._context.browser
+        assert browser is not None
+        with self._context.expect_page() as opened:
+            browser.new_browser_cdp_session().send(
+                "Target.createTarget", {"url": "about:blank", "newWindow": True}
+            )
+        opened.value.goto(url)
+        return opened.value
+
     def hide(self, page: Page) -> None:
         """Put another tab in front; returns when the page is hidden."""
         if self._front is None or self._front.is_closed():
