@@ -10,6 +10,7 @@ import pytest
 
 from durably import Durably, InvalidOption, Step, job
 from durably.doctor import Diagnosis, FindingKind, RunDiagnosis
+from durably.local import local_environment
 from durably.testing import FakeClock, MemoryDisk, settle
 from tests.core.kit import Gate, Process, Tab, interrupted, waits_of
 
@@ -373,14 +374,17 @@ async def test_file_that_sqlite_finds_torn_is_told(tmp_path: Path) -> None:
         for number in range(50):
             await step.run("fill", bytes, 2000, key=number)
 
-    async with Durably("test", jobs=[fill], directory=tmp_path, preserve_steps=True) as durably:
+    environment = local_environment("test", tmp_path)
+    async with Durably(
+        "test", jobs=[fill], environment=environment, preserve_steps=True
+    ) as durably:
         await (await durably.trigger(fill())).result()
     path = tmp_path / "test.sqlite3"
     image = bytearray(path.read_bytes())
     image[-8 * 2048 :] = bytes(8 * 2048)
     path.write_bytes(image)
 
-    async with Durably("test", jobs=[fill], directory=tmp_path) as durably:
+    async with Durably("test", jobs=[fill], environment=environment) as durably:
         diagnosis = await durably.doctor()
 
     assert not diagnosis.is_sound

@@ -11,6 +11,7 @@ import pytest
 
 from durably import Durably, NotOpen, Step, StorageLost, job
 from durably.health import LEAST_ROOM_BYTES, Health, eviction_risk
+from durably.local import local_environment
 from durably.ports import MirrorState
 from durably.testing import settle
 from tests.core.kit import Bodies, Gate, Tab, record, term_of, types
@@ -99,7 +100,8 @@ async def test_persist_is_asked_for_and_told(tab: Tab) -> None:
 
 
 async def test_file_is_its_users_own(tmp_path: Path) -> None:
-    async with Durably("test", jobs=[idle], directory=tmp_path) as durably:
+    environment = local_environment("test", tmp_path)
+    async with Durably("test", jobs=[idle], environment=environment) as durably:
         health = await durably.health()
         answer = await durably.persist()
 
