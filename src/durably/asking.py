@@ -56,12 +56,14 @@ class Asking:
 
         Where whoever is asked stops leading, the next one is asked. Raises what the verb raises.
         """
+        from .database import TermEnded
+
         is_repeated = False
         while True:
             desk = await self.whom()
             try:
                 return await desk.ask(verb, arguments)
-            except (StorageFenced, Unanswered):
+            except (StorageFenced, TermEnded, Unanswered):
                 is_repeated = True
             except DurablyError as error:
                 if not (is_repeated and _was_done(verb, error)):

@@ -62,6 +62,10 @@ FAULTS = frozenset(
 Parameters = Mapping[str, object]
 
 
+class TermEnded(StorageLost):
+    """Asked of a database that was closed meanwhile; the next leader has it."""
+
+
 class Database:
     """One opened database. Synchronous but for ``open``, ``flush`` and ``close``."""
 
@@ -332,7 +336,7 @@ class Database:
         return StorageLost(self.name, str(error)) if code in FAULTS else None
 
     def _ended(self) -> StorageError:
-        return self._failure or StorageLost(self.name, "the term in which it was open has ended")
+        return self._failure or TermEnded(self.name, "the term in which it was open has ended")
 
     def _committed(self) -> None:
         if not self._in_transaction:

@@ -20,6 +20,7 @@ from durably import (
     RunNotFound,
     RunStatus,
     Step,
+    StorageLost,
     Tabs,
     WaitNotFound,
     job,
@@ -388,6 +389,21 @@ async def test_hidden_leader_hands_over_to_a_visible_follower_at_a_step_boundary
         assert (tabs.leader.tabs.role, tabs.follower.tabs.role) == ("follower", "leader")
         assert await handle.result() == "b is done"
         assert (gate.visits, bodies.ran) == (1, ["b"])
+
+
+async def test_what_is_asked_of_a_leader_while_it_hands_over_is_answered_by_the_next(
+    tab: Tab,
+) -> None:
+    async with pair(tab, idle) as tabs:
+        handle = await tabs.leader.trigger(idle())
+        await handle.result()
+        old = await tabs.leader._leader.asking.whom()
+        tab.visibility.hide()
+        await settle()
+
+        with pytest.raises(StorageLost):
+            await old.ask("run", (handle.id,))  # What a call that was under way meets.
+        assert (await tabs.leader.get_run(handle.id)).output == "done"
 
 
 async def test_leader_that_is_visible_again_at_the_step_boundary_goes_on(
