@@ -203,9 +203,15 @@ export async function lockIsHeld(name) {
   return held?.some((lock) => lock.name === `durably:${name}`) ?? false;
 }
 
-/** As when the page is left: the browser dispatches this before it may keep the page for later. */
+/** As when the page is left for the back-forward cache, and comes back from there. */
 export function putAway() {
   globalThis.dispatchEvent(new Event("pagehide"));
+  globalThis.dispatchEvent(new Event("pageshow"));
+}
+
+/** What a browser dispatches to a document that it freezes, or thaws. @param {string} type */
+export function lifecycle(type) {
+  document.dispatchEvent(new Event(type));
 }
 
 /**

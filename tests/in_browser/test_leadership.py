@@ -93,3 +93,51 @@ class TestTabLeadership(ExclusiveLeadershipContract):
         await leaderships.lose(leadership)
 
         assert losses == [True]
+
+    async def test_page_that_freezes_lets_the_lock_go_and_has_it_again_where_nobody_wants_it(
+        self, leaderships: TabLeaderships
+    ) -> None:
+        world = await outside()
+        leadership = leaderships.make()
+        lost: list[str] = []
+        leadership.on_lost(lambda: lost.append("lost"))
+        await leadership.acquire(new_owner(), nobody_waits)
+        world.lifecycle("freeze")
+        await until_held(world, leaderships.name, False)
+        world.lifecycle("resume")
+        await until_held(world, leaderships.name, True)
+
+        assert lost == []
+
+    async def test_page_that_freezes_has_lost_the_lock_where_another_has_taken_it(
+        self, leaderships: TabLeaderships
+    ) -> None:
+        world = await outside()
+        frozen, other = leaderships.make(), leaderships.make()
+        lost = asyncio.Event()
+        frozen.on_lost(lost.set)
+        await frozen.acquire(new_owner(), nobody_waits)
+        waiting = asyncio.ensure_future(other.acquire(new_owner(), lambda: None))
+        world.lifecycle("freeze")
+        await waiting
+        world.lifecycle("resume")
+        await lost.wait()
+
+        assert await world.lockIsHeld(leaderships.name)
+
+    async def test_steal_takes_the_lock_from_its_holder(self, leaderships: TabLeaderships) -> None:
+        holder, thief = leaderships.make(), leaderships.make()
+        lost = asyncio.Event()
+        holder.on_lost(lost.set)
+        await holder.acquire(new_owner(), nobody_waits)
+        is_waiting = asyncio.Event()
+        waiting = asyncio.ensure_future(thief.acquire(new_owner(), is_waiting.set))
+        await is_waiting.wait()
+        thief.steal()
+        await waiting
+        await lost.wait()
+
+
+async def until_held(world: Any, name: str, is_held: bool) -> None:
+    while await world.lockIsHeld(name) is not is_held:
+        pass
