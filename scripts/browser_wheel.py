@@ -28,7 +28,7 @@ TAG = "py3-none-pyemscripten_2026_0_wasm32"
 
 OF_CPYTHON = ("rebuilding", "rescue", "sealing")
 """Modules that no tab imports."""
-PUBLIC_MODULES = ("durably", "durably.events", "durably.testing")
+PUBLIC_MODULES = ("durably",)
 
 JS_COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)$", re.MULTILINE | re.DOTALL)
 
@@ -224,9 +224,12 @@ def essence(tree: ast.Module, shown: set[str]) -> tuple[str, list[tuple[str, int
 
 
 def without_js_comments(source: str) -> str:
-    """Blank the lines that are comments and nothing else. No template literal may have some."""
+    """Blank the lines that are comments and nothing else, and take the indentation from the rest.
+
+    No text may go over several lines.
+    """
 
     def blank(found: re.Match[str]) -> str:
         return "\n" * found[0].count("\n")
 
-    return JS_COMMENT.sub(blank, source)
+    return re.sub(r"(?m)^ +", "", JS_COMMENT.sub(blank, source))

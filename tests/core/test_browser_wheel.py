@@ -137,7 +137,7 @@ def test_js_keeps_its_lines_and_loses_its_comments(scripts: None) -> None:
 /** @type {A} */ (b).c();
 /* alone */
 // top
-const a = 1; // kept
+  const a = 1; // kept
   /**
    * About b.
    */
