@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
+from .database import TermEnded
 from .desk import VERBS, Desk
 from .errors import DurablyError, StorageFenced, ValidationError
 from .events import Event
@@ -142,10 +144,14 @@ class Answering:
         reply: dict[str, object]
         try:
             reply = {"value": pack(await self._carry_out(message))}
-        except StorageFenced:
+        except (StorageFenced, TermEnded):
             return  # This tab leads no more. The one that does is asked again.
         except DurablyError as error:
             reply = {"error": pack(error)}
+        except Exception as error:
+            logging.getLogger("durably").exception("A request of another tab failed.")
+            refusal = ValidationError(f"The tab that leads cannot do this: {error!r}.")
+            reply = {"error": pack(refusal)}
         self._line.post("reply", to=tab, id=message["id"], **reply)
 
     async def _carry_out(self, message: Message) -> object:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .emitter import Emitter
 from .errors import DurablyError, NotOpen, RunConflict, RunNotFound, StorageFenced
 from .events import TabFollower
-from .model import RunStatus
+from .model import RunStatus, Tabs
 from .options import Options
 from .ports import Environment, Unsubscribe
 from .protocol import STEAL_PAUSE, Line, Unanswered
@@ -81,6 +81,7 @@ class Asking:
         self.pause()
         assert self._desk is not None
         self._desk.set_result(desk)
+        self.tell_watchers()
 
     def pause(self) -> None:
         """Whoever asks from now on waits for the next one."""
@@ -103,6 +104,20 @@ class Asking:
     def tell_watchers(self) -> None:
         for callback in list(self._watchers):
             callback()
+
+    def tabs(self, environment: Environment, *, leads: bool, epoch: int | None) -> Tabs:
+        """How this tab stands to the others; ``epoch`` is its own, where it leads."""
+        if not self.is_open:
+            raise NotOpen(self._name)
+        if not leads:
+            beat = None if self.following is None else self.following.leader
+            epoch = None if beat is None else beat["epoch"]
+        return Tabs("leader" if leads else "follower", epoch, environment.visibility.is_visible)
+
+    def silence(self) -> None:
+        """Nothing that arrives is answered until somebody leads or is followed."""
+        if self._line is not None:
+            self._line.on_message = lambda message: None
 
     def line(self, environment: Environment) -> Line:
         """This tab's end of the channel, opened when it is first needed."""

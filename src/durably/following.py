@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .emitter import Emitter
+from .errors import ValidationError
 from .options import Options
 from .ports import Environment, VisibilitySignal
 from .protocol import ANSWER_TIMEOUT, MOST_REQUESTS, PROTOCOL, Line, Message, NoAnswer, Unanswered
@@ -109,7 +110,10 @@ class Following:
             self._steal()
 
     def _note(self, beat: Message) -> None:
-        before, self.leader = self.leader, beat
+        before = self.leader
+        if before is not None and (beat["epoch"] or 0) < (before["epoch"] or 0):
+            return  # A leader of the past, which does not know yet.
+        self.leader = beat
         if before is not None and before["term"] == beat["term"]:
             if before["count"] == beat["count"]:
                 return  # It answers, which a frozen page may do; it does not go on.
@@ -119,7 +123,8 @@ class Following:
                     "The tab that leads %r has another version of durably; reload this one.",
                     self._name,
                 )
-            self._ask_again()
+            if before is not None or beat["count"] == 0:
+                self._ask_again()  # Nobody listened when it was asked.
             self._on_leader()
         self._seen_at = self._clock.monotonic()
         self._listen()
@@ -145,10 +150,15 @@ class Following:
 
 
 def _settle(answer: asyncio.Future[Any], reply: Message) -> None:
+    try:
+        value = unpack(reply["error"] if "error" in reply else reply["value"])
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        _fail(answer, ValidationError(f"The leader's answer cannot be read here: {error!r}."))
+        return
     if "error" in reply:
-        _fail(answer, unpack(reply["error"]))
+        _fail(answer, value)
     elif not answer.done():
-        answer.set_result(unpack(reply["value"]))
+        answer.set_result(value)
 
 
 def _fail(answer: asyncio.Future[Any], error: Exception) -> None:

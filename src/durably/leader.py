@@ -37,7 +37,7 @@ from .jobs import AnyJob
 from .model import Tabs
 from .options import Options
 from .ports import Environment, Mirror
-from .protocol import Message
+from .protocol import STEAL_PAUSE, Message
 
 if TYPE_CHECKING:
     from .answering import Answering
@@ -89,8 +89,9 @@ class Leader:
         self._term_over = asyncio.Event()
         self._is_stopping = False
         self._stopping = Bell()
-        self._terms = 0
-        """How many terms there were since ``start``."""
+        self._is_entered = False
+        """Whether ``start`` has returned."""
+        self._no_handover_before = 0.0
 
     async def start(self) -> None:
         """Return when this program leads, its database is open, and its worker runs; or when
@@ -102,7 +103,7 @@ class Leader:
             raise RuntimeError(f"Durably({self._name!r}) is open already.")
         self._is_stopping = False
         self._stopping.clear()
-        self._terms = 0
+        self._is_entered = False
         self.asking.begin()
         self._task = asyncio.ensure_future(self._lead())
         try:
@@ -110,6 +111,7 @@ class Leader:
         except BaseException:
             await self.stop()
             raise
+        self._is_entered = True
 
     async def stop(self) -> None:
         """Let the steps under way finish, give the runs back, and let the leadership go."""
@@ -126,14 +128,7 @@ class Leader:
     @property
     def tabs(self) -> Tabs:
         """Raises NotOpen."""
-        if not self.asking.is_open:
-            raise NotOpen(self._name)
-        is_visible = self.environment.visibility.is_visible
-        if self._worker is not None:
-            return Tabs("leader", self._epoch, is_visible)
-        following = self.asking.following
-        beat = None if following is None else following.leader
-        return Tabs("follower", None if beat is None else beat["epoch"], is_visible)
+        return self.asking.tabs(self.environment, leads=self._worker is not None, epoch=self._epoch)
 
     def start_working(self) -> None:
         """Claim runs from now on."""
@@ -182,7 +177,7 @@ class Leader:
                 continue  # Another tab was quicker; wait for the next turn.
             except Exception as error:
                 failures += 1
-                if not self._terms or failures > REOPENINGS or not _may_pass(error):
+                if not self._is_entered or failures > REOPENINGS or not _may_pass(error):
                     # Whoever waits for a term is told, also what was not foreseen.
                     self._give_up(error)
                     return
@@ -210,7 +205,7 @@ class Leader:
         return None
 
     def _give_up(self, error: Exception) -> None:
-        if self._terms:
+        if self._is_entered:
             # `__aenter__` has returned long ago, so this is the only place where it can be said.
             message = f"{self._name!r} stops working: {error}"
             logging.getLogger("durably").error(message)
@@ -220,7 +215,7 @@ class Leader:
     @property
     def _may_fall_back(self) -> bool:
         # Later on an empty database in memory would take the place of one that holds work.
-        return self._falls_back_to_memory and not self._terms
+        return self._falls_back_to_memory and not self._is_entered
 
     async def _serve(self, refusal: StorageRefused | None) -> None:
         """One term, from the takeover to its end."""
@@ -231,7 +226,6 @@ class Leader:
         from .worker import Worker
 
         database = await self._open_database(refusal)
-        self._terms += 1
         environment = self.environment
         term = Term(
             owner=self._owner,
@@ -278,9 +272,11 @@ class Leader:
         self, worker: Worker, database: Database, tasks: list[asyncio.Future[None]]
     ) -> None:
         self.asking.pause()
+        self.asking.silence()
         self.asking.tell_watchers()
         if self._handing_over is not None:
             self._handing_over.cancel()
+            self._handing_over = None
         if self._answering is not None:
             await self._answering.close()
         self._answering = None
@@ -300,9 +296,9 @@ class Leader:
         except StorageError as error:
             logging.getLogger("durably").warning("The last changes are not stored: %s", error)
         finally:
-            self._worker = None
             self._events.drop_staged()
             await database.close()
+            self._worker = None
 
     def _answer(self, desk: Desk, term: Term) -> None:
         """Say that this tab leads; where somebody follows, there will be an answer."""
@@ -319,7 +315,10 @@ class Leader:
 
     def _hand_over(self) -> None:
         """This tab is hidden and another one is visible: that one is to lead."""
-        if self._handing_over is None:
+        moment = self.environment.clock.monotonic()
+        # Where nobody takes it, it comes back; it is not offered again at once.
+        if self._handing_over is None and moment >= self._no_handover_before:
+            self._no_handover_before = moment + STEAL_PAUSE
             self._handing_over = asyncio.ensure_future(self._hand_over_at_rest())
 
     async def _hand_over_at_rest(self) -> None:

@@ -267,16 +267,26 @@ class Queries:
 
         live = self._events.stream(run_id)
         standing: Standing = await self._leader.asking.ask("standing", run_id)
+        known = standing.sequence
+
+        def begin_anew() -> None:
+            nonlocal known
+            known = -1  # The next leader counts its own events.
+
+        unwatch = self._leader.asking.on_change(begin_anew)
         for event in self._events.stamped(
             standing_of(standing.run, standing.progress, standing.waits), standing.sequence
         ):
             yield event
-        if not standing.run.is_terminal:
-            async for event in live:
-                if event.sequence > standing.sequence:
-                    yield event
-                    if isinstance(event, ENDINGS):
-                        return
+        try:
+            if not standing.run.is_terminal:
+                async for event in live:
+                    if event.sequence > known:
+                        yield event
+                        if isinstance(event, ENDINGS):
+                            return
+        finally:
+            unwatch()
 
     @property
     def tabs(self) -> Tabs:

@@ -42,11 +42,11 @@ async def restore() -> None:
     if not _keeping:
         _keeping.append(asyncio.ensure_future(_keep(set(sys.modules))))
         # No Cache API, or none for this page; or it holds something else.
-        with suppress(JsException, AttributeError, EOFError, TypeError, ValueError):
+        with suppress(JsException, AttributeError, EOFError, OSError, TypeError, ValueError):
             response = await js.caches.match(URL)
             if response:
                 _kept.update(marshal.loads((await response.arrayBuffer()).to_bytes()))
-        _lay_out(_kept)
+            _lay_out(_kept)
 
 
 def _lay_out(files: dict[str, bytes]) -> None:
@@ -58,6 +58,11 @@ def _lay_out(files: dict[str, bytes]) -> None:
 
 async def _keep(before: set[str]) -> None:
     await asyncio.sleep(KEEPS_AFTER)
+    with suppress(JsException, AttributeError, OSError):
+        await _keep_new(before)
+
+
+async def _keep_new(before: set[str]) -> None:
     new = {}
     for source in _imported_since(before):
         name = str(source.relative_to(ROOT))
@@ -65,9 +70,8 @@ async def _keep(before: set[str]) -> None:
             new[name] = _compiled(source)
             await asyncio.sleep(0)  # The page has its turn.
     if new:
-        with suppress(JsException, AttributeError):
-            cache = await js.caches.open(CACHE)
-            await cache.put(URL, js.Response.new(to_js(marshal.dumps(_kept | new))))
+        cache = await js.caches.open(CACHE)
+        await cache.put(URL, js.Response.new(to_js(marshal.dumps(_kept | new))))
 
 
 def _imported_since(before: set[str]) -> Iterator[Path]:

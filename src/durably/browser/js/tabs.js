@@ -95,17 +95,14 @@ export class TabLock {
     const { signal } = this.#waiting;
     let isHeld = false;
     navigator.locks
-      .request(this.#name, options, (lock) => {
-        if (!lock || this.#ending.signal.aborted) return undefined;
+      .request(this.#name, options, () => {
+        if (this.#ending.signal.aborted) return undefined;
         isHeld = true;
         this.#isWaiting = false;
         this.#granted();
         return new Promise((letGo) => {
           this.#letGo = () => letGo(undefined);
         });
-      })
-      .then(() => {
-        if (!isHeld && options.ifAvailable && !this.#ending.signal.aborted) this.#lost();
       })
       .catch((error) => {
         if (isHeld) this.#putAway(); // Another tab has stolen it.
@@ -135,12 +132,16 @@ export class TabLock {
   #freeze() {
     this.#isFrozen = this.#letGo !== null;
     this.release();
+    this.#waiting.abort();
   }
 
-  /** Nobody may have wanted it meanwhile: then this tab goes on where it was. */
+  /** Another tab may have led and be gone again: what this one knows is of the past. */
   #resume() {
-    if (!this.#isFrozen) return;
-    this.#isFrozen = false;
-    this.#request({ ifAvailable: true });
+    if (this.#isFrozen) {
+      this.#isFrozen = false;
+      this.#lost();
+    } else {
+      this.#goOnWaiting();
+    }
   }
 }
