@@ -55,7 +55,8 @@ def make_browser_wheel(wheel: Path) -> Path:
         elif path.endswith(".sql"):
             files[path] = re.sub(rb"(?m)^--.*\n| +(?= )", b"", content)
         elif path.endswith(".dist-info/METADATA"):
-            files[path] = content.partition(b"\n\n")[0] + b"\n"
+            facts = content.partition(b"\n\n")[0] + b"\n"
+            files[path] = re.sub(rb"(?m)^(?:Classifier|Keywords): .*\n", b"", facts)
         elif path.endswith(".dist-info/WHEEL"):
             files[path] = re.sub(rb"(?m)^Tag: .*$", f"Tag: {TAG}".encode(), content)
     files[record] = "".join(record_lines(files, record)).encode()

@@ -92,6 +92,7 @@ class Answering:
 
     def _choose_listening(self) -> None:
         """Listen to the events while a follower does."""
+        self._term.leadership.followed(bool(self._followers))
         is_wanted = any(follower.wants for follower in self._followers.values())
         if is_wanted and self._unlisten is None:
             self._unlisten = self._term.events.on("*", self._forward)

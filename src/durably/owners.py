@@ -54,6 +54,9 @@ class OwnerFiles:
                 problem,
             )
 
+    def followed(self, is_followed: bool) -> None:
+        """Nobody follows here."""
+
     def steal(self) -> None:
         """Nobody waits here."""
 

@@ -116,6 +116,11 @@ class Leadership(Protocol):
         """
         ...
 
+    def followed(self, is_followed: bool) -> None:
+        """Whether others wait for what this side holds. One that is not followed may keep it where
+        it stands still for a while; one that is lets go."""
+        ...
+
     def steal(self) -> None:
         """Take the leadership from whoever has it; the ``acquire`` that waits for it returns.
 

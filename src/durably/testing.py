@@ -254,6 +254,9 @@ class FakeLeadership:
         await self._lock.acquire(self)
         self._owner = owner
 
+    def followed(self, is_followed: bool) -> None:
+        pass
+
     def steal(self) -> None:
         self._lock.steal(self)
 
@@ -281,6 +284,9 @@ class EveryoneLeads:
 
     def ended(self, owners: Collection[str]) -> Iterator[str]:
         return iter(())
+
+    def followed(self, is_followed: bool) -> None:
+        pass
 
     def steal(self) -> None:
         pass

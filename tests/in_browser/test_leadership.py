@@ -94,7 +94,7 @@ class TestTabLeadership(ExclusiveLeadershipContract):
 
         assert losses == [True]
 
-    async def test_page_that_freezes_lets_the_lock_go_and_learns_of_it_when_it_thaws(
+    async def test_followed_page_that_freezes_lets_the_lock_go_and_learns_of_it_when_it_thaws(
         self, leaderships: TabLeaderships
     ) -> None:
         world = await outside()
@@ -103,10 +103,14 @@ class TestTabLeadership(ExclusiveLeadershipContract):
         leadership.on_lost(lambda: lost.append("lost"))
         await leadership.acquire(new_owner(), nobody_waits)
         world.lifecycle("freeze")
+        kept_alone = await world.lockIsHeld(leaderships.name)
+        leadership.followed(True)
+        world.lifecycle("freeze")
         await until_held(world, leaderships.name, False)
         while_frozen = list(lost)
         world.lifecycle("resume")
 
+        assert kept_alone
         assert (while_frozen, lost) == ([], ["lost"])
 
     async def test_frozen_page_that_waits_is_given_no_lock_and_waits_on_when_it_thaws(

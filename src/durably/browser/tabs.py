@@ -48,6 +48,10 @@ class TabLeadership:
         finally:
             waiting.destroy()
 
+    def followed(self, is_followed: bool) -> None:
+        if self._lock is not None:
+            self._lock.isFollowed = is_followed
+
     def steal(self) -> None:
         if self._lock is not None:
             self._lock.steal()

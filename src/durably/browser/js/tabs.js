@@ -15,6 +15,8 @@ export class TabLock {
   #waiting = new AbortController();
   /** @type {(() => void) | null} */
   #letGo = null;
+  /** Whether other tabs follow this one, and are to have the lock when it is frozen. */
+  isFollowed = false;
   #isFrozen = false;
   #isWaiting = false;
   /** @type {() => void} */
@@ -128,11 +130,12 @@ export class TabLock {
     }
   }
 
-  /** A frozen page keeps its lock, and it can do nothing with it. */
+  /** A frozen page would keep its lock, and it can do nothing with it. */
   #freeze() {
+    this.#waiting.abort();
+    if (!this.isFollowed) return;
     this.#isFrozen = this.#letGo !== null;
     this.release();
-    this.#waiting.abort();
   }
 
   /** Another tab may have led and be gone again: what this one knows is of the past. */
