@@ -35,9 +35,10 @@ class Asking:
         self._watchers: list[Callable[[], None]] = []
         self._no_steal_before = 0.0
 
-    @property
-    def is_open(self) -> bool:
-        return self._desk is not None
+    def check_open(self) -> None:
+        """Raise NotOpen outside the block."""
+        if self._desk is None:
+            raise NotOpen(self._name)
 
     def begin(self) -> None:
         self._desk = asyncio.get_running_loop().create_future()
@@ -107,8 +108,6 @@ class Asking:
 
     def tabs(self, environment: Environment, *, leads: bool, epoch: int | None) -> Tabs:
         """How this tab stands to the others; ``epoch`` is its own, where it leads."""
-        if not self.is_open:
-            raise NotOpen(self._name)
         if not leads:
             beat = None if self.following is None else self.following.leader
             epoch = None if beat is None else beat["epoch"]

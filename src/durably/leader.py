@@ -18,7 +18,6 @@ from .asking import Asking
 from .clock import Bell, SteadyTime
 from .emitter import Emitter
 from .errors import (
-    NotOpen,
     StorageError,
     StorageFenced,
     StorageFull,
@@ -128,6 +127,7 @@ class Leader:
     @property
     def tabs(self) -> Tabs:
         """Raises NotOpen."""
+        self.asking.check_open()
         return self.asking.tabs(self.environment, leads=self._worker is not None, epoch=self._epoch)
 
     def start_working(self) -> None:
@@ -141,8 +141,7 @@ class Leader:
 
         Raises NotOpen.
         """
-        if not self.asking.is_open:
-            raise NotOpen(self._name)
+        self.asking.check_open()
         self._is_working = False
         if self._worker is not None:
             await self._worker.stop()

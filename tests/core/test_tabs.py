@@ -15,6 +15,7 @@ from durably import (
     InvalidOption,
     Job,
     NoAnswer,
+    NotOpen,
     RunConflict,
     RunFailed,
     RunNotFound,
@@ -81,6 +82,17 @@ async def test_second_tab_follows_and_says_so(tab: Tab) -> None:
             assert (leader.tabs.role, second.tabs.role) == ("leader", "follower")
             assert leader.tabs == Tabs("leader", tab.disk.epoch, is_visible=True)
             assert second.tabs.epoch == tab.disk.epoch
+
+
+async def test_role_is_told_inside_the_block_only(tab: Tab) -> None:
+    durably = tab.durably(idle)
+
+    with pytest.raises(NotOpen):
+        _ = durably.tabs
+    async with durably:
+        assert durably.tabs.role == "leader"
+    with pytest.raises(NotOpen):
+        _ = durably.tabs
 
 
 async def test_what_a_follower_triggers_is_executed_by_the_leader_alone(

@@ -113,6 +113,20 @@ class TestTabLeadership(ExclusiveLeadershipContract):
         assert kept_alone
         assert (while_frozen, lost) == ([], ["lost"])
 
+    async def test_followed_page_that_is_put_away_while_it_is_frozen_learns_of_its_loss(
+        self, leaderships: TabLeaderships
+    ) -> None:
+        world = await outside()
+        leadership = leaderships.make()
+        lost: list[str] = []
+        leadership.on_lost(lambda: lost.append("lost"))
+        await leadership.acquire(new_owner(), nobody_waits)
+        leadership.followed(True)
+        world.lifecycle("freeze")
+        world.putAway()
+
+        assert lost == ["lost"]
+
     async def test_frozen_page_that_waits_is_given_no_lock_and_waits_on_when_it_thaws(
         self, leaderships: TabLeaderships
     ) -> None:

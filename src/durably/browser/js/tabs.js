@@ -113,8 +113,9 @@ export class TabLock {
   }
 
   #putAway() {
+    const wasHeld = this.#letGo !== null || this.#isFrozen;
     this.#isFrozen = false;
-    if (!this.#letGo) {
+    if (!wasHeld) {
       this.#waiting.abort();
       return;
     }
