@@ -86,7 +86,7 @@ class Asking:
 
     def pause(self) -> None:
         """Whoever asks from now on waits for the next one."""
-        if self._desk is None or self._desk.done():
+        if self._desk is not None and self._desk.done():
             self._desk = asyncio.get_running_loop().create_future()
 
     def fail(self, error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -65,5 +66,11 @@ class Line:
             is_ours = {"protocol", "kind", "from"} <= message.keys()
         except (AttributeError, ValueError):
             return  # Another program's.
-        if is_ours and message.get("to") in (None, self.tab):
+        if not is_ours or message.get("to") not in (None, self.tab):
+            return
+        try:
             self.on_message(message)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            logging.getLogger("durably").warning(
+                "A message of another tab cannot be read: %.200s", text, exc_info=True
+            )

@@ -474,6 +474,34 @@ async def test_request_of_another_version_is_refused_with_a_reason(tab: Tab) -> 
         }
 
 
+async def test_messages_that_cannot_be_read_are_passed_over(
+    tab: Tab, caplog: pytest.LogCaptureFixture
+) -> None:
+    import json
+
+    from durably.local import LocalChannel
+
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: complaints.append(context)
+    )
+    async with pair(tab, idle) as tabs:
+        channel = LocalChannel(f"tabs-{id(tab.lock)}")
+        for message in (
+            {"kind": "listen"},
+            {"kind": "reply"},
+            {"kind": "beat"},
+            {"kind": "event", "event": {"record": "events.Nothing"}},
+            {"kind": "event", "event": {"record": "os.environ"}},
+        ):
+            channel.post(json.dumps({"protocol": 1, "from": "x", **message}))
+        await settle()
+
+        assert complaints == []
+        assert caplog.text.count("A message of another tab cannot be read") >= 4
+        assert await (await tabs.follower.trigger(idle())).result() == "done"
+
+
 # Terms
 
 
@@ -560,6 +588,15 @@ async def test_fenced_tab_writes_nothing_more(tab: Tab, gate: Gate, bodies: Bodi
         tab.lock.release(thief)
         await durably.result(handle.id)
         assert gate.visits == 2
+
+
+async def test_leadership_that_is_lost_after_leaving_opens_nothing(tab: Tab) -> None:
+    async with tab.durably(idle) as durably:
+        pass
+    durably._environment.leadership.lose()  # type: ignore[union-attr]
+
+    with pytest.raises(NotOpen):
+        await durably.trigger(idle())
 
 
 async def test_trigger_that_is_fenced_is_asked_of_the_next_leader(tab: Tab) -> None:
