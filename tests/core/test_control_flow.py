@@ -13,7 +13,7 @@ import contextlib
 import gc
 import signal
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -731,7 +731,16 @@ def press_control_c() -> None:
 PLACES = ["step", "job", "listener", "host"]
 
 
+@pytest.fixture
+def control_c_interrupts() -> Iterator[None]:
+    """As in a terminal: a shell's background job inherits a SIGINT that is ignored."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
+
+
 @pytest.mark.cpython_only
+@pytest.mark.usefixtures("control_c_interrupts")
 @pytest.mark.parametrize("stop", [interrupt, press_control_c])
 @pytest.mark.parametrize("place", PLACES)
 def test_loop_that_is_interrupted_gives_its_runs_back(
