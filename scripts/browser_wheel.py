@@ -26,7 +26,7 @@ import zopfli
 TAG = "py3-none-pyemscripten_2026_0_wasm32"
 """Of Pyodide 314, the first with ``sqlite3`` in its standard library (PEP 783)."""
 
-OF_CPYTHON = ("rebuilding", "rescue", "sealing")
+OF_CPYTHON = ("owners", "rebuilding", "rescue", "sealing")
 """Modules that no tab imports."""
 PUBLIC_MODULES = ("durably",)
 

@@ -20,11 +20,13 @@ from .wire import pack, unpack
 class _Follower:
     """What is known of another tab."""
 
-    def __init__(self, is_visible: bool, wants: list[str], heard_at: float) -> None:
+    def __init__(self, is_visible: bool, wants: list[str], heard: int) -> None:
         self.is_visible = is_visible
         self.wants = frozenset(want for want in wants if not want.startswith("tab:"))
         """Types of events, ids of runs, or ``*``. Each tab tells of itself alone."""
-        self.heard_at = heard_at
+        self.heard = heard
+        """The beat of this tab that was the last when it was heard. A browser slows the timers of a
+        hidden page down: so beats are counted, and not seconds."""
 
 
 class Answering:
@@ -47,6 +49,8 @@ class Answering:
         self._followers: dict[str, _Follower] = {}
         self._count = 0
         """Goes up with each beat, and so only while the event loop of this tab does."""
+        self._next_beat = 0.0
+        self._is_frozen = False
         self._timer: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._unlisten: Callable[[], None] | None = None
@@ -81,14 +85,19 @@ class Answering:
 
     def _note(self, tab: str, message: Message) -> None:
         is_new = tab not in self._followers
-        now = self._term.clock.monotonic()
-        self._followers[tab] = _Follower(message["is_visible"], message["wants"], now)
+        self._followers[tab] = _Follower(message["is_visible"], message["wants"], self._count)
         self._choose_listening()
-        if self._timer is None:
+        if self._timer is None or self._is_overdue:
             self._beat()
         elif is_new:
             self._post_beat()
         self._offer()
+
+    @property
+    def _is_overdue(self) -> bool:
+        """True where the browser has slowed the timer of the beat down, and this tab goes on."""
+        late = self._term.clock.monotonic() - self._next_beat
+        return late > self._term.options.heartbeat_interval and not self._is_frozen
 
     def _choose_listening(self) -> None:
         """Listen to the events while a follower does."""
@@ -109,15 +118,19 @@ class Answering:
 
     def _beat(self) -> None:
         """Say that this tab leads and goes on, as long as there are followers to hear it."""
-        interval = self._term.options.heartbeat_interval
-        oldest = self._term.clock.monotonic() - SILENT_BEATS * interval
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for tab, follower in list(self._followers.items()):
-            if follower.heard_at < oldest:
+            if self._count - follower.heard >= SILENT_BEATS:
                 del self._followers[tab]
         self._choose_listening()
         self._count += 1
         self._post_beat()
-        self._timer = self._term.clock.call_later(interval, self._beat) if self._followers else None
+        if self._followers:
+            interval, clock = self._term.options.heartbeat_interval, self._term.clock
+            self._next_beat = clock.monotonic() + interval
+            self._timer = clock.call_later(interval, self._beat)
 
     def _post_beat(self) -> None:
         is_visible = self._term.visibility.is_visible
@@ -126,6 +139,7 @@ class Answering:
     # Handing over
 
     def _visibility_changed(self, signal: VisibilitySignal) -> None:
+        self._is_frozen = signal == "freeze"
         self._offer()
 
     def _offer(self) -> None:

@@ -138,10 +138,16 @@ class Asking:
             self._options,
             self._events,
             steal=lambda: self._steal(environment),
+            take=environment.leadership.steal,
             on_leader=self.tell_watchers,
         )
         self._events.emit_now(TabFollower())
         self.answers(self.following)
+
+    def tell_taking(self) -> None:
+        """Other followers are to wait until the database is loaded, however long that takes."""
+        if self.following is not None and self._line is not None:
+            self._line.post("taking")
 
     def unfollow(self) -> None:
         """Harmless where nobody is followed."""

@@ -105,7 +105,8 @@ class Emitter:
         self._durable = 0
         self._deliver_ready()
 
-    def stream(self, run_id: str | None) -> AsyncIterator[Event]:
+    def stream(self, run_id: str | None) -> tuple[AsyncIterator[Event], Callable[[], None]]:
+        """The events from now on, and what ends them behind those that have come."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue(EVENT_QUEUE_LIMIT)
         overflowed = False
 
@@ -133,7 +134,7 @@ class Emitter:
         finalize(reader, self.on("*", receive) if run_id is None else self.on_run(run_id, receive))
         self._stream_ends.append(receive)
         finalize(reader, self._stream_ends.remove, receive)
-        return reader
+        return reader, lambda: receive(None)
 
     def end_streams(self) -> None:
         """Nothing happens any more: every stream ends when it is read to its end."""

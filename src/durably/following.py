@@ -31,6 +31,7 @@ class Following:
         events: Emitter,
         *,
         steal: Callable[[], None],
+        take: Callable[[], None],
         on_leader: Callable[[], None],
     ) -> None:
         self._name = name
@@ -40,6 +41,9 @@ class Following:
         self._events = events
         self._visibility = environment.visibility
         self._steal = steal
+        """Takes the leadership from a tab that stands still, if that is not too often."""
+        self._take = take
+        """Takes what is offered."""
         self._on_leader = on_leader
         self.leader: Message | None = None
         """The last beat of the tab that leads."""
@@ -106,8 +110,10 @@ class Following:
             _settle(self._answers[message["id"]], message)
         elif kind == "event":
             self._events.relay(unpack(message["event"]))
+        elif kind == "taking":
+            self._seen_at = self._clock.monotonic()
         elif kind == "handover":
-            self._steal()
+            self._take()
 
     def _note(self, beat: Message) -> None:
         before = self.leader
@@ -142,7 +148,8 @@ class Following:
             elif now - self._seen_at > self._options.stale_threshold:
                 self._seen_at = now
                 self._steal()
-            elif self.leader is None:
+            elif self.leader is None or now - self._seen_at > interval:
+                # A beat was missed; or a hidden leader's timers run slowly, and it answers.
                 self._listen()
             self._watch()
 

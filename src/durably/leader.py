@@ -18,6 +18,7 @@ from .asking import Asking
 from .clock import Bell, SteadyTime
 from .emitter import Emitter
 from .errors import (
+    NotOpen,
     StorageError,
     StorageFenced,
     StorageFull,
@@ -32,11 +33,12 @@ from .events import (
     TabLeader,
     WorkerError,
 )
+from .handover import Handover
 from .jobs import AnyJob
 from .model import Tabs
 from .options import Options
 from .ports import Environment, Mirror
-from .protocol import STEAL_PAUSE, Message
+from .protocol import Message
 
 if TYPE_CHECKING:
     from .answering import Answering
@@ -82,15 +84,12 @@ class Leader:
         self._answering: Answering | None = None
         self._epoch: int | None = None
         """Of this term's database."""
-        self._handing_over: asyncio.Task[None] | None = None
-        self._successor: str | None = None
-        """The tab to which this one has handed over."""
         self._term_over = asyncio.Event()
+        self._handover = Handover(on_rest=self._term_over.set, on_stay=self._stay)
         self._is_stopping = False
         self._stopping = Bell()
         self._is_entered = False
         """Whether ``start`` has returned."""
-        self._no_handover_before = 0.0
 
     async def start(self) -> None:
         """Return when this program leads, its database is open, and its worker runs; or when
@@ -126,9 +125,12 @@ class Leader:
 
     @property
     def tabs(self) -> Tabs:
-        """Raises NotOpen."""
+        """Raises NotOpen, also while it is not known yet who leads."""
         self.asking.check_open()
-        return self.asking.tabs(self.environment, leads=self._worker is not None, epoch=self._epoch)
+        leads = self._worker is not None
+        if not (self._is_entered or leads or self.asking.following):
+            raise NotOpen(self._name)
+        return self.asking.tabs(self.environment, leads=leads, epoch=self._epoch)
 
     def start_working(self) -> None:
         """Claim runs from now on."""
@@ -184,9 +186,9 @@ class Leader:
                 failures = 0
             finally:
                 leadership.release(leaves_runs=self._leaves_runs)
-                if self._successor is not None:
-                    self.asking.line(self.environment).post("handover", to=self._successor)
-                self._successor = None
+                if self._handover.successor is not None:
+                    self.asking.line(self.environment).post("handover", to=self._handover.successor)
+                self._handover.successor = None
             if failures:
                 await self._stopping.wait(self.environment.clock, REOPENING_PAUSE)
 
@@ -197,6 +199,7 @@ class Leader:
             await environment.leadership.acquire(
                 self._owner, lambda: self.asking.follow(environment)
             )
+            self.asking.tell_taking()
         except StorageRefused as error:
             if not self._may_fall_back:
                 raise
@@ -244,7 +247,7 @@ class Leader:
         self._events.emit(TabLeader())
         desk = Desk(term, worker)
         self.asking.answers(desk)
-        if not database.is_shared:
+        if self._epoch is not None:
             self._answer(desk, term)
         # The heartbeat is the first to be told that the program is visible again: it renews the
         # leases before the worker looks for more to do.
@@ -273,9 +276,7 @@ class Leader:
         self.asking.pause()
         self.asking.silence()
         self.asking.tell_watchers()
-        if self._handing_over is not None:
-            self._handing_over.cancel()
-            self._handing_over = None
+        self._handover.call_off()
         if self._answering is not None:
             await self._answering.close()
         self._answering = None
@@ -286,7 +287,7 @@ class Leader:
                 logging.getLogger("durably").error("The worker failed.", exc_info=outcome)
         self._leaves_runs = True
         try:
-            if (self._is_stopping or self._successor) and not database.has_failed:
+            if (self._is_stopping or self._handover.successor) and not database.has_failed:
                 await worker.stop(is_leaving=True)
                 await database.flush()
                 self._leaves_runs = False
@@ -313,28 +314,12 @@ class Leader:
         line.announce(term.owner, epoch, 0, is_visible=term.visibility.is_visible)
 
     def _hand_over(self) -> None:
-        """This tab is hidden and another one is visible: that one is to lead."""
-        moment = self.environment.clock.monotonic()
-        # Where nobody takes it, it comes back; it is not offered again at once.
-        if self._handing_over is None and moment >= self._no_handover_before:
-            self._no_handover_before = moment + STEAL_PAUSE
-            self._handing_over = asyncio.ensure_future(self._hand_over_at_rest())
+        if self._worker is not None and self._answering is not None:
+            self._handover.begin(self.environment, self._worker, self._answering)
 
-    async def _hand_over_at_rest(self) -> None:
-        """At the next step boundary, if things are still so by then."""
-        try:
-            worker, answering = self._worker, self._answering
-            assert worker is not None
-            await worker.rest()
-            tab = answering.visible_follower() if answering else None
-            if tab is None or self.environment.visibility.is_visible:
-                if self._is_working:
-                    worker.start()
-                return
-            self._successor = tab
-            self._term_over.set()
-        finally:
-            self._handing_over = None
+    def _stay(self) -> None:
+        if self._worker is not None and self._is_working:
+            self._worker.start()
 
     async def _open_database(self, refusal: StorageRefused | None) -> Database:
         if refusal is None:
@@ -347,6 +332,8 @@ class Leader:
         logging.getLogger("durably").warning("%s Running in memory, as asked.", refusal)
         from .local import VolatileMirror
 
+        # What is kept here alone is no other tab's to rely on.
+        self.environment.leadership.release()
         database = await self._open(VolatileMirror())
         self._events.emit(StorageMemory(reason=str(refusal)))
         return database

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .errors import StorageError, StorageRefused
 from .model import Durability
-from .owners import OwnerFiles
 from .ports import Environment, Landed, MirrorState, Unsubscribe, VisibilitySignal
 
 POLL_INTERVAL = 1.0
@@ -145,6 +144,8 @@ def local_environment(name: str, directory: Path) -> Environment:
 
     Beside it lies ``<name>.sqlite3.owners`` while a process has it open.
     """
+    from .owners import OwnerFiles  # A tab, which has no processes, comes without.
+
     path = directory / f"{name}.sqlite3"
     return Environment(
         mirror=lambda: FileMirror(name, path),

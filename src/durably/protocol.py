@@ -17,7 +17,7 @@ ANSWER_TIMEOUT = 120.0
 MOST_REQUESTS = 100
 """Requests of one tab under way at a time; the others wait for their turn."""
 SILENT_BEATS = 3
-"""Heartbeat intervals after which a follower that says nothing counts as gone."""
+"""Beats of the leader after which a follower that says nothing counts as gone."""
 STEAL_PAUSE = 60.0
 """Seconds between two times that one tab steals the leadership."""
 

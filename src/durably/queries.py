@@ -13,11 +13,13 @@ from .codec import is_text
 from .emitter import Emitter, ErrorHandler, Listener
 from .errors import (
     InvalidOption,
+    NotOpen,
     RunFailed,
+    RunNotFound,
     RunWasCancelled,
     UnreadableValue,
 )
-from .events import EVENT_TYPES, Event, LogWrite
+from .events import EVENT_TYPES, Event, LogWrite, RunDelete
 from .leader import Leader
 from .model import (
     Attempt,
@@ -254,39 +256,47 @@ class Queries:
         It ends when the Durably is left. Raises EventsOverflow where the reader falls 10,000
         events behind.
         """
-        return self._events.stream(run_id)
+        return self._events.stream(run_id)[0]
 
     async def subscribe(self, run_id: str) -> AsyncIterator[Event]:
         """What happened to a run, for whoever joins late, and what happens to it until its end.
 
         First comes where it stands: the event that brought it there, and its last progress; then
-        the events as they come. Ends behind the one that ends the run or deletes it. Raises
-        RunNotFound and EventsOverflow.
+        the events as they come. Where another tab takes over, it comes again, as far as it is news.
+        Ends behind the one that ends the run or deletes it. Raises RunNotFound and EventsOverflow.
         """
         from .waiting import ENDINGS, standing_of
 
-        live = self._events.stream(run_id)
-        standing: Standing = await self._leader.asking.ask("standing", run_id)
-        known = standing.sequence
-
-        def begin_anew() -> None:
-            nonlocal known
-            known = -1  # The next leader counts its own events.
-
-        unwatch = self._leader.asking.on_change(begin_anew)
-        for event in self._events.stamped(
-            standing_of(standing.run, standing.progress, standing.waits), standing.sequence
-        ):
-            yield event
-        try:
-            if not standing.run.is_terminal:
+        told = ""
+        while True:
+            # Each leader counts its own events, and the last one may have ended before it told all.
+            live, end = self._events.stream(run_id)
+            unwatch = self._leader.asking.on_change(end)
+            try:
+                standing: Standing = await self._leader.asking.ask("standing", run_id)
+                news = standing_of(standing.run, standing.progress, standing.waits)
+                if repr(news) != told:
+                    told = repr(news)
+                    for event in self._events.stamped(news, standing.sequence):
+                        yield event
+                if standing.run.is_terminal:
+                    return
                 async for event in live:
-                    if event.sequence > known:
+                    if event.sequence > standing.sequence:
                         yield event
                         if isinstance(event, ENDINGS):
                             return
-        finally:
-            unwatch()
+            except NotOpen:
+                if not told:
+                    raise
+                return
+            except RunNotFound:
+                if not told:
+                    raise
+                yield RunDelete(run_id=run_id, job=standing.run.job)
+                return
+            finally:
+                unwatch()
 
     @property
     def tabs(self) -> Tabs:

@@ -49,6 +49,8 @@ class Worker:
         self._stops = 0
         """How often ``stop`` was called."""
         self._is_lost = False
+        self._resting: set[str] = set()
+        """The runs that ``rest`` gave back, as long as they may have to be taken again."""
         self._parked: set[str] = set()
         self._unknown_jobs_told: set[str] = set()
 
@@ -119,8 +121,9 @@ class Worker:
 
     async def rest(self) -> None:
         """Claim nothing more, and return when every step under way has ended; however long that
-        takes. The runs are given back."""
+        takes. The runs are given back; ``start`` takes them again, also while nobody sees it."""
         self._is_claiming = False
+        self._resting |= self.executions.keys()
         for execution in self.executions.values():
             execution.suspend()
         await self._until_ended(None)
@@ -216,7 +219,7 @@ class Worker:
         return (
             not self._is_lost
             and running < self._term.options.max_concurrent_runs
-            and self._term.visibility.is_visible
+            and (self._term.visibility.is_visible or bool(self._resting))
             and not self._term.database.is_full
         )
 
@@ -224,7 +227,13 @@ class Worker:
         """Claim the oldest run there is, and none whose old execution is winding down here."""
         term = self._term
         left_out = {*self.executions, *self._parked}
-        return term.store.leases.claim(self._jobs.keys(), term.owner, term.clock.now(), left_out)
+        now = term.clock.now()
+        claim = term.store.leases.claim(self._jobs.keys(), term.owner, now, left_out)
+        if claim is None or term.visibility.is_visible:
+            self._resting.clear()
+        else:
+            self._resting.pop()
+        return claim
 
     def _start_execution(self, claim: Claim) -> Execution:
         """Each execution makes its claim durable before anything else."""

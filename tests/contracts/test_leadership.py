@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from durably import owners
-from durably.owners import OwnerFiles
 from durably.ports import Leadership
 from durably.testing import EveryoneLeads, FakeLeadership, FakeLock
 from tests.contracts.leadership import (
@@ -19,6 +19,10 @@ from tests.contracts.leadership import (
     new_owner,
     nobody_waits,
 )
+
+if sys.platform != "emscripten":  # A tab has no processes, and no such module.
+    from durably import owners
+    from durably.owners import OwnerFiles
 
 
 class FakeLeaderships(Leaderships):
@@ -84,7 +88,7 @@ class Processes(Leaderships):
 
 
 @pytest.mark.cpython_only  # The file system of Pyodide has no locks.
-@pytest.mark.skipif(owners.fcntl is None, reason="this system has no flock")
+@pytest.mark.skipif(find_spec("fcntl") is None, reason="this system has no flock")
 class TestOwnerFiles(LeadershipContract):
     @pytest.fixture
     def leaderships(self, tmp_path: Path) -> Iterator[Processes]:

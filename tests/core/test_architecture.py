@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"handle", "queries"},
     {"waiting"},
     {"leader"},
-    {"asking"},
+    {"asking", "handover"},
     {"following", "answering"},
     {"wire"},
     {"desk"},
@@ -58,7 +58,7 @@ LAYERS: list[set[str]] = [
     {"records"},
 ]
 LATE = {("app", "browser"), ("app", "local"), ("leader", "waiting")}
-NOT_IN_A_TAB = {"rebuilding", "rescue", "sealing"}
+NOT_IN_A_TAB = {"owners", "rebuilding", "rescue", "sealing"}
 """What the wheel for browsers comes without."""
 TYPES_ONLY = {("jobs", "step"), ("errors", "model"), ("handle", "app"), ("sealing", "container")}
 """Upward imports that exist for a type checker alone."""
@@ -72,6 +72,7 @@ WITH_THE_PACKAGE = {
     "events",
     "export_errors",
     "handle",
+    "handover",
     "jobs",
     "leader",
     "model",

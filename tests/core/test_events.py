@@ -301,7 +301,7 @@ async def test_iterator_of_one_run_gives_its_events_only(tab: Tab) -> None:
 
 async def test_reader_that_falls_too_far_behind_is_told() -> None:
     emitting = emitter()
-    stream = emitting.stream(None)
+    stream, _ = emitting.stream(None)
     for number in range(EVENT_QUEUE_LIMIT + 1):
         emitting.emit(log_line(str(number)))
 
@@ -314,7 +314,7 @@ async def test_reader_that_falls_too_far_behind_is_told() -> None:
 
 async def test_iterator_that_is_dropped_no_longer_listens() -> None:
     emitting = emitter()
-    stream = emitting.stream(None)
+    stream, _ = emitting.stream(None)
     emitting.emit(log_line("heard"))
     assert isinstance(await anext(stream), events.LogWrite)
     del stream

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from durably import Durably, EventsOverflow, Job, Progress, RunNotFound, Step, job
 from durably.emitter import EVENT_QUEUE_LIMIT
-from durably.events import EVENT_TYPES, Event, RunClaimed, RunComplete, RunFail, RunProgress
+from durably.events import (
+    EVENT_TYPES,
+    Event,
+    RunClaimed,
+    RunComplete,
+    RunDelete,
+    RunFail,
+    RunProgress,
+)
 from durably.testing import settle
 from tests.core.kit import Gate, Tab, record, types
+from tests.core.tabs import another
 
 
 @job
@@ -252,3 +262,57 @@ def all_event_classes() -> list[type[Event]]:
         if "type" in vars(kind) and isinstance(vars(kind)["type"], str):
             found.append(kind)
     return found
+
+
+async def test_subscriber_gets_the_end_that_the_last_leader_could_not_tell(
+    tab: Tab, gate: Gate
+) -> None:
+    work = half_way(gate)
+    async with AsyncExitStack() as leading:
+        leader = await leading.enter_async_context(tab.durably(work))
+        async with another(tab).durably(work) as follower:
+            handle = await follower.trigger(work())
+            await gate.entered.wait()
+            reading = asyncio.ensure_future(all_of(follower, handle.id))
+            await settle()
+            leader._leader._answering._unlisten()  # type: ignore[union-attr, misc]
+            gate.open()
+            await leader.result(handle.id)
+            await settle()
+            was_told = reading.done()
+            await leading.aclose()
+
+            told = await reading
+            assert not was_told
+            assert isinstance(told[-1], RunComplete)
+            assert [type(event) for event in told].count(RunClaimed) == 1
+
+
+async def test_subscriber_is_told_that_the_run_is_gone_by_the_next_leader(
+    tab: Tab, gate: Gate
+) -> None:
+    work = half_way(gate)
+    async with AsyncExitStack() as leading:
+        leader = await leading.enter_async_context(tab.durably(work))
+        async with another(tab).durably(work) as follower:
+            handle = await follower.trigger(work())
+            await gate.entered.wait()
+            reading = asyncio.ensure_future(all_of(follower, handle.id))
+            await settle()
+            leader._leader._answering._unlisten()  # type: ignore[union-attr, misc]
+            await leader.cancel(handle.id)
+            await leader.delete_run(handle.id)
+            await leading.aclose()
+
+            assert isinstance((await reading)[-1], RunDelete)
+
+
+async def test_subscription_ends_when_the_durably_is_left(tab: Tab, gate: Gate) -> None:
+    work = half_way(gate)
+    async with tab.durably(work) as durably:
+        handle = await durably.trigger(work())
+        await gate.entered.wait()
+        reading = asyncio.ensure_future(all_of(durably, handle.id))
+        await settle()
+        gate.open_once_settled()
+    assert isinstance((await reading)[0], RunClaimed)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from durably import (
-    Durably,
     InvalidOption,
-    Job,
     NoAnswer,
     NotOpen,
     RunConflict,
@@ -21,51 +17,20 @@ from durably import (
     RunNotFound,
     RunStatus,
     Step,
-    StorageLost,
     Tabs,
     WaitNotFound,
     job,
 )
 from durably.database import Database
-from durably.protocol import ANSWER_TIMEOUT, STEAL_PAUSE
+from durably.protocol import ANSWER_TIMEOUT
 from durably.testing import MemoryMirror, settle
 from tests.core.kit import Bodies, Gate, Tab, record, types, until
-
-
-@job
-async def idle(step: Step) -> str:
-    return "done"
+from tests.core.tabs import another, idle, pair, silence, watch_channel
 
 
 @job
 async def fail(step: Step) -> None:
     raise ValueError("no")
-
-
-def another(first: Tab) -> Tab:
-    """One more tab of the same origin, with a visibility of its own."""
-    return Tab(disk=first.disk, clock=first.clock, lock=first.lock)
-
-
-@dataclass
-class Pair:
-    """A tab that leads, and one that follows it."""
-
-    leader: Durably
-    follower: Durably
-    tab: Tab
-    other: Tab
-
-
-@asynccontextmanager
-async def pair(tab: Tab, *jobs: Job[..., object], **options: Any) -> AsyncIterator[Pair]:
-    other = another(tab)
-    async with (
-        tab.durably(*jobs, **options) as leader,
-        other.durably(*jobs, **options) as follower,
-    ):
-        await settle()
-        yield Pair(leader, follower, tab, other)
 
 
 # Following
@@ -219,19 +184,6 @@ async def test_tab_alone_sends_one_message_when_it_begins_to_lead_and_sets_no_ti
         assert tab.clock.timers == []
 
 
-def watch_channel(tab: Tab) -> list[str]:
-    """The kinds of the messages that are sent from now on."""
-    import json
-
-    from durably.local import LocalChannel
-
-    kinds: list[str] = []
-    LocalChannel(f"tabs-{id(tab.lock)}").subscribe(
-        lambda message: kinds.append(json.loads(message)["kind"])
-    )
-    return kinds
-
-
 # The next leader
 
 
@@ -321,134 +273,6 @@ async def test_request_that_nobody_answers_is_given_up(tab: Tab) -> None:
 
         with pytest.raises(NoAnswer, match="'runs'"):
             await asking
-
-
-def silence(leader: Durably) -> None:
-    """From now on the leader neither hears nor says anything, as in a frozen page."""
-    answering: Any = leader._leader._answering
-    answering._timer.cancel()
-    answering._line.on_message = lambda message: None
-
-
-async def test_visible_follower_takes_the_leadership_from_a_tab_that_stands_still(
-    tab: Tab,
-) -> None:
-    async with pair(tab, idle) as tabs:
-        told = record(tabs.follower)
-        silence(tabs.leader)
-        await tab.clock.advance(29)
-        before = types(told)
-        await tab.clock.advance(10)
-
-        assert before == []
-        assert types(told) == ["tab:leader"]
-        assert (tabs.leader.tabs.role, tabs.follower.tabs.role) == ("follower", "leader")
-        assert await (await tabs.leader.trigger(idle())).result() == "done"
-
-
-async def test_hidden_follower_takes_nothing(tab: Tab) -> None:
-    async with pair(tab, idle) as tabs:
-        tabs.other.visibility.hide()
-        silence(tabs.leader)
-        await tab.clock.advance(300)
-
-        assert tabs.follower.tabs.role == "follower"
-
-
-async def test_follower_that_stood_still_itself_takes_nothing_at_once(tab: Tab) -> None:
-    async with pair(tab, idle) as tabs:
-        await tab.clock.freeze(100)
-
-        assert tabs.follower.tabs.role == "follower"
-
-
-async def test_leadership_is_stolen_once_a_minute_at_most(tab: Tab) -> None:
-    async with pair(tab, idle) as tabs:
-        silence(tabs.leader)
-        await tab.clock.advance(40)
-        stolen_first = tabs.follower.tabs.role
-        await settle()
-        silence(tabs.follower)
-        await tab.clock.advance(STEAL_PAUSE - 25)
-        await settle()
-
-        assert stolen_first == "leader"
-        # The one that lost it had never stolen, and so may: it follows the same rule.
-        assert tabs.leader.tabs.role == "leader"
-        silence(tabs.leader)
-        await tab.clock.advance(20)
-        assert tabs.leader.tabs.role == "leader"
-
-
-async def test_hidden_leader_hands_over_to_a_visible_follower_at_a_step_boundary(
-    tab: Tab, gate: Gate, bodies: Bodies
-) -> None:
-    @job
-    async def two_steps(step: Step) -> str:
-        await step.run("a", gate)
-        return await step.run("b", bodies, "b")
-
-    async with pair(tab, two_steps) as tabs:
-        handle = await tabs.leader.trigger(two_steps())
-        await gate.entered.wait()
-        tab.visibility.hide()
-        await tab.clock.advance(60)
-        before = tabs.leader.tabs.role
-        gate.open()
-        await settle()
-
-        assert before == "leader"
-        assert (tabs.leader.tabs.role, tabs.follower.tabs.role) == ("follower", "leader")
-        assert await handle.result() == "b is done"
-        assert (gate.visits, bodies.ran) == (1, ["b"])
-
-
-async def test_what_is_asked_of_a_leader_while_it_hands_over_is_answered_by_the_next(
-    tab: Tab,
-) -> None:
-    async with pair(tab, idle) as tabs:
-        handle = await tabs.leader.trigger(idle())
-        await handle.result()
-        old = await tabs.leader._leader.asking.whom()
-        tab.visibility.hide()
-        await settle()
-
-        with pytest.raises(StorageLost):
-            await old.ask("run", (handle.id,))  # What a call that was under way meets.
-        assert (await tabs.leader.get_run(handle.id)).output == "done"
-
-
-async def test_leader_that_is_visible_again_at_the_step_boundary_goes_on(
-    tab: Tab, gate: Gate, bodies: Bodies
-) -> None:
-    @job
-    async def two_steps(step: Step) -> str:
-        await step.run("a", gate)
-        return await step.run("b", bodies, "b")
-
-    async with pair(tab, two_steps) as tabs:
-        handle = await tabs.leader.trigger(two_steps())
-        await gate.entered.wait()
-        tab.visibility.hide()
-        await settle()
-        tab.visibility.show()
-        gate.open()
-
-        assert await handle.result() == "b is done"
-        assert tabs.leader.tabs.role == "leader"
-        assert (gate.visits, bodies.ran) == (1, ["b"])
-
-
-async def test_hidden_leader_keeps_the_leadership_where_every_follower_is_hidden(
-    tab: Tab,
-) -> None:
-    async with pair(tab, idle) as tabs:
-        tabs.other.visibility.hide()
-        await settle()
-        tab.visibility.hide()
-        await tab.clock.advance(60)
-
-        assert tabs.leader.tabs.role == "leader"
 
 
 async def test_request_of_another_version_is_refused_with_a_reason(tab: Tab) -> None:
