@@ -48,6 +48,8 @@ class Execution:
         """Set when the last step that was under way has ended."""
         self._steps_held: set[asyncio.Task[object] | None] = set()
         """The tasks of steps that may not start yet."""
+        self._owned_at = term.clock.monotonic()
+        """When it was last certain that the run is this execution's own."""
         self._is_over = False
         self._call_sites: dict[str, str] = {}
         self._wait_sites: dict[str, str] = {}
@@ -143,10 +145,24 @@ class Execution:
         return self.signal is not None and not isinstance(self.signal, RunSuspended)
 
     async def may_start(self) -> None:
-        """Return when a step may start: at once, or with ``on_hidden="pause"`` when visible."""
+        """Return when a step may start: at once, or with ``on_hidden="pause"`` when visible.
+
+        A program that stood still may have lost the run and not know yet: so it proves first that
+        the run is still its own. Raises the stop signal where it is not.
+        """
+        term = self.term
+        if term.options.on_hidden == "pause" and not term.visibility.is_visible:
+            await self._until_visible()
+        if term.clock.monotonic() - self._owned_at > term.options.stale_threshold / 2:
+            await self.make_durable(self._renew)
+            self.check()
+
+    def _renew(self) -> None:
+        if not self.term.store.leases.renew(self.lease, self.term.clock.now()):
+            raise self.refused()
+
+    async def _until_visible(self) -> None:
         visibility = self.term.visibility
-        if self.term.options.on_hidden == "continue" or visibility.is_visible:
-            return
         shown = asyncio.Event()
 
         def look(signal: VisibilitySignal) -> None:
@@ -244,7 +260,7 @@ class Execution:
 
         Raises the stop signal where it cannot be.
         """
-        database = self.term.database
+        database, begun_at = self.term.database, self.term.clock.monotonic()
         try:
             await database.when_there_is_room(write)
             await database.flush(durability or self.term.options.durability)
@@ -252,6 +268,7 @@ class Execution:
             # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
             self.stop(LeaseLost())
             self.check()
+        self._owned_at = begun_at
 
     def store_checkpoint(
         self, name: str, *, output: str | None, error: ErrorInfo | None, started_at: int

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from durably import (
+    Job,
     LeaseLost,
     RunCancelled,
     RunFailed,
@@ -584,3 +586,59 @@ async def test_listener_that_raises_does_not_reach_the_run(
     assert (run.status, run.lease_generation) == (RunStatus.COMPLETED, 1)
     assert bodies.ran == ["first", "second"]
     assert [type(each) for each in reported] == [error] * len(told)
+
+
+# A program that stood still has lost its runs, and does not know yet
+
+
+def act_twice(gate: Gate, bodies: Bodies) -> Job[[], str]:
+    """Stands between its steps, where no checkpoint would tell that the run is lost."""
+
+    @job
+    async def act_twice(step: Step) -> str:
+        await step.run("first", bodies, "first")
+        await gate()
+        return await step.run("second", bodies, "second")
+
+    return act_twice
+
+
+async def test_frozen_tab_whose_run_another_has_taken_begins_no_step(
+    tab: Tab, gate: Gate, bodies: Bodies
+) -> None:
+    work = act_twice(gate, bodies)
+    async with tab.durably(work) as durably:
+        handle = await durably.trigger(work())
+        await gate.entered.wait()
+        told = record(durably)
+        tab.clock.block(40)
+        tab.disk.epoch += 1  # Another tab has taken over, and nobody has told this one.
+        gate.open()
+        result = await handle.result()
+
+    assert result == "second is done"
+    assert bodies.ran == ["first", "second"]
+    # The step began once, and that was after this tab had taken over again.
+    assert types(told).index("run:claimed") < types(told).index("step:start")
+
+
+async def test_process_whose_run_another_has_taken_begins_no_step(
+    tmp_path: Path, gate: Gate, bodies: Bodies
+) -> None:
+    stopped = Process(tmp_path / "shared.sqlite3", FakeClock())
+    other = Process(tmp_path / "shared.sqlite3", FakeClock())
+    work = act_twice(gate, bodies)
+    async with stopped.durably(work) as first:
+        handle = await first.trigger(work())
+        await gate.entered.wait()
+        finishing = Gate()
+        finishing.open()
+        async with other.durably(act_twice(finishing, bodies)) as second:
+            await other.clock.advance(40)
+            await second.wait_for_run(handle.id)
+        stopped.clock.block(40)
+        gate.open()
+        await settle()
+
+        assert bodies.ran == ["first", "second"]
+        assert (await first.get_run(handle.id)).output == "second is done"
