@@ -35,7 +35,7 @@ check: $(venv) $(node)
 test: check browser-tests
 
 browser-tests: $(venv) $(pyodide) $(site) chromium
-	@$(python) -m pytest -q $(browser_rings)
+	@$(python) -m pytest -q --numprocesses=auto --dist=worksteal $(browser_rings)
 
 faults: $(venv) $(pyodide) $(site) chromium
 	@$(python) -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) \

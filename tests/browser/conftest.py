@@ -14,7 +14,7 @@ from pytest_pyodide.server import DefaultHandler
 
 from scripts.find_chromium import find_chromium
 from scripts.static_server import PROJECT_MOUNTS, StaticHandler, StaticServer
-from tests.browser.inside import INNER_SUMMARIES, MOUNTS
+from tests.browser.inside import INNER_SUMMARY, MOUNTS
 from tests.server import EffectServer
 
 # The first page of a module loads Pyodide, and two of them may do so at once.
@@ -91,11 +91,14 @@ def server_url() -> Iterator[str]:
         yield running.url
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[INNER_SUMMARIES] = []
+def pytest_configure() -> None:
     get_global_config().set_load_pyodide_script("chrome", LOAD_PYODIDE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for summary in terminalreporter.config.stash[INNER_SUMMARIES]:
-        terminalreporter.write_line(summary)
+    # Reports come from every process that pytest-xdist starts; a stash of the config does not.
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == INNER_SUMMARY:
+                    terminalreporter.write_line(value)

@@ -25,8 +25,8 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from scripts.static_server import PROJECT_MOUNTS, ROOT
 
-# What each inner pytest said at its end, for the outer terminal.
-INNER_SUMMARIES: pytest.StashKey[list[str]] = pytest.StashKey()
+INNER_SUMMARY = "inner summary"
+"""The property of a test under which it records how its inner pytest ended, for the terminal."""
 
 MOUNTS = {"/inside/": Path(__file__).parent}
 PACKAGES = ("micropip", "msgspec", "pydantic", "pytest", "pytest-asyncio")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
@@ -10,7 +11,7 @@ from playwright.sync_api import Browser
 
 from scripts.static_server import ROOT
 from tests.browser.inside import (
-    INNER_SUMMARIES,
+    INNER_SUMMARY,
     InnerReport,
     collect_on_host,
     run_inside,
@@ -23,15 +24,14 @@ ENGINE_TESTS = ("tests/core", "tests/contracts", "tests/crash")
 
 
 def test_engine_tests_pass_inside_pyodide(
-    browser: Browser, server_url: str, request: pytest.FixtureRequest
+    browser: Browser, server_url: str, record_property: Callable[[str, object], None]
 ) -> None:
     expected = collect_on_host(ROOT, ENGINE_TESTS)
 
     report = run_inside(browser, server_url, ROOT, ENGINE_TESTS)
 
-    request.config.stash[INNER_SUMMARIES].append(
-        f"inside Pyodide, Chromium {browser.version}: {report.summary}"
-    )
+    summary = f"inside Pyodide, Chromium {browser.version}: {report.summary}"
+    record_property(INNER_SUMMARY, summary)
     if problems := report.problems(expected):
         pytest.fail("\n".join([report.output, "", *problems]), pytrace=False)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from playwright.sync_api import Browser
 
 from scripts.static_server import ROOT
-from tests.browser.inside import INNER_SUMMARIES, collect_on_host, run_inside
+from tests.browser.inside import INNER_SUMMARY, collect_on_host, run_inside
 
 # Longer than the harness waits for the tests inside, which then says how far they got.
 pytestmark = pytest.mark.timeout(660)
@@ -15,14 +17,12 @@ PORT_TESTS = ("tests/in_browser",)
 
 
 def test_ports_keep_their_contracts_in_a_browser(
-    browser: Browser, server_url: str, request: pytest.FixtureRequest
+    browser: Browser, server_url: str, record_property: Callable[[str, object], None]
 ) -> None:
     expected = collect_on_host(ROOT, PORT_TESTS)
 
     report = run_inside(browser, server_url, ROOT, PORT_TESTS)
 
-    request.config.stash[INNER_SUMMARIES].append(
-        f"ports in Chromium {browser.version}: {report.summary}"
-    )
+    record_property(INNER_SUMMARY, f"ports in Chromium {browser.version}: {report.summary}")
     if problems := report.problems(expected):
         pytest.fail("\n".join([report.output, "", *problems]), pytrace=False)
