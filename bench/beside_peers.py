@@ -24,6 +24,20 @@ IDBFS_FILLED = f"IDBFS syncfs, {FILLED:,} steps in the file"
 HERE, WORKER, HERE_STRICT = "durably", "durably in a worker", "durably, strict"
 COJI = "@coji/durably over sqlocal"
 
+COUNT_BYTES = """
+() => {
+  let stored = 0;
+  for (const verb of ["add", "put"]) {
+    const original = IDBObjectStore.prototype[verb];
+    IDBObjectStore.prototype[verb] = function (value, ...key) {
+      stored += value.byteLength ?? value.contents?.byteLength ?? 0;
+      return original.call(this, value, ...key);
+    };
+  }
+  globalThis.storedBytes = () => stored;
+}
+"""
+
 Times = dict[str, list[float]]
 
 
@@ -43,6 +57,7 @@ def tables(browser: Browser) -> list[Table]:
         large_results({n: c for n, c in contenders.items() if n != HERE_STRICT}),
         triggers(engines),
         short_runs(engines),
+        bytes_stored(contenders),
     ]
     for contender in contenders.values():
         contender.close()
@@ -124,6 +139,22 @@ def short_runs(contenders: dict[str, Contender]) -> Table:
         f"{RUN_BLOCKS} blocks in turns, @coji/durably's of one. The runs are triggered one after "
         "another.",
         times,
+    )
+
+
+def bytes_stored(contenders: dict[str, Contender]) -> Table:
+    """Comes last, as what is counted is slower."""
+    stored: dict[str, float] = {}
+    for name, work in ((HERE, "alone"), (IDBFS, "block"), (IDBFS_FILLED, "block")):
+        contenders[name].page.evaluate(COUNT_BYTES)
+        contenders[name].ask(f"{work} {BLOCK}")
+        stored[name] = contenders[name].page.evaluate("storedBytes()") / BLOCK
+    return Table(
+        "Bytes given to IndexedDB for a small step",
+        f"Means of {BLOCK} steps, after the work above: {STEPS} small steps and "
+        f"{LARGE_BLOCKS * LARGE} of 100 KiB. What SQLite's OPFS writes for "
+        "@coji/durably cannot be seen from its page.",
+        [Figure(name, f"{size:,.0f}") for name, size in stored.items()],
     )
 
 
