@@ -1,11 +1,12 @@
 # Everything a developer or CI runs. Each target sets up what it needs, and reuses what is there.
 #
 #   make setup    the tools, a local Pyodide and a Chromium     make demo    the demo page, served
-#   make check    style, types and the tests on CPython         make bench   the README's numbers
+#   make check    style, types and the tests on CPython         make bench   docs/benchmarks.md
 #   make test     check, then all the tests in a browser        make wheel   dist/durably-*.whl
 #   make format   rewrite the sources in the house style        make clean   remove what make made
 #   make faults   500 random schedules of faults; SEED=7 plays one of them again, COUNT=50 fewer,
 #                 REPORT=docs/faults.md writes down what came of them
+#   make bench PARTS="peers idle" measures some parts only, and writes nothing
 #   make demo-open opens the browser itself; PORT=9000 chooses the demo's port
 
 PYTHON ?= python3
@@ -48,7 +49,7 @@ demo-open: OPEN = 1
 demo-open: demo
 
 bench: $(venv) $(node) $(pyodide) $(site) chromium
-	@$(python) -m bench
+	@$(python) -m bench $(PARTS)
 
 wheel: $(venv)
 	@$(python) scripts/make_site.py --wheel

@@ -1,49 +1,40 @@
-"""The cost of a checkpoint beside a bare IndexedDB transaction, in one page and interleaved."""
+"""The cost of a checkpoint as the database grows, beside a bare IndexedDB transaction; what it
+writes. All in one page, in turns."""
 
-import statistics
+from __future__ import annotations
+
 import time
 
-from kit import option, tell
+from filling import fill_finished
+from kit import tell
 from pyodide.code import run_js
 
 from durably import Durably, Step, job
 
-BLOCK = 50
-CLOCK_STEP = 0.1
-RECORD_BYTES = 4192
-"""What a checkpoint of a small result adds to the log: one page and the record's frame."""
-
+BLOCKS, BLOCK = 12, 50
+SIZES = (100, 10_000, 100_000)
+COUNTED = 300
 MAKE_BARE = """
-async (bytes) => {
-  const db = await new Promise((resolve, reject) => {
-    const request = indexedDB.open("bare", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("log");
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-  let key = Date.now();
-  return async (count) => {
-    const times = [];
-    for (let i = 0; i < count; i++) {
-      const record = new Uint8Array(bytes).fill(i & 255).buffer;
-      const started = performance.now();
-      const transaction = db.transaction("log", "readwrite", { durability: "relaxed" });
-      transaction.objectStore("log").add(record, [1, key++]);
-      const complete = new Promise((resolve) => { transaction.oncomplete = resolve; });
-      transaction.commit();
-      await complete;
-      times.push(performance.now() - started);
-    }
-    return times;
+async () => (await (await import("/bench/peers/bare.js")).open({})).block
+"""
+COUNT_WRITES = """
+() => {
+  const writes = [];
+  const add = IDBObjectStore.prototype.add;
+  IDBObjectStore.prototype.add = function (value, key) {
+    const pages = this.name === "log" ? new DataView(value).getUint32(60, true) : 0;
+    writes.push([this.name, value.byteLength, pages]);
+    return add.call(this, value, key);
   };
+  return () => writes.splice(0);
 }
 """
 
 
 @job
-async def many_steps(step: Step, first: int, count: int) -> list[float]:
+async def many_steps(step: Step, count: int) -> list[float]:
     times = []
-    for number in range(first, first + count):
+    for number in range(count):
         started = time.perf_counter()
         await step.run(f"step-{number}", int, number)
         times.append((time.perf_counter() - started) * 1000)
@@ -51,31 +42,20 @@ async def many_steps(step: Step, first: int, count: int) -> list[float]:
 
 
 async def main() -> None:
-    small_steps, large_steps = 100, int(option("steps", "10000"))
-    blocks = int(option("blocks", "12"))
-    bare = await run_js(MAKE_BARE)(RECORD_BYTES)
-    stamp = str(int(time.time() * 1000))
+    bare = await run_js(MAKE_BARE)()
+    for size in SIZES:
+        await fill_finished(f"checkpoints-{size}", size)
     async with (
-        Durably(f"small-{stamp}", jobs=[many_steps]) as small,
-        Durably(f"large-{stamp}", jobs=[many_steps]) as large,
+        Durably("checkpoints-100", jobs=[many_steps]) as small,
+        Durably("checkpoints-10000", jobs=[many_steps]) as large,
+        Durably("checkpoints-100000", jobs=[many_steps]) as huge,
     ):
-        for durably, count in ((small, small_steps), (large, large_steps)):
-            for first in range(0, count, 1000):
-                run = await durably.trigger(many_steps(first, min(1000, count)))
-                await run.result()
-        tell("filled")
-        times = {"bare": [], "small": [], "large": []}
-        for _ in range(blocks):
-            times["bare"] += (await bare(BLOCK)).to_py()
-            for kind, durably in (("small", small), ("large", large)):
-                run = await durably.trigger(many_steps(0, BLOCK))
-                times[kind] += await run.result()
-    tell(
-        "result",
-        # The clock of a page goes in steps of 0.1 ms, inside which this interpolates.
-        median={
-            kind: statistics.median_grouped(values, CLOCK_STEP) for kind, values in times.items()
-        },
-        mean={kind: statistics.fmean(values) for kind, values in times.items()},
-        p95={kind: sorted(values)[len(values) * 95 // 100] for kind, values in times.items()},
-    )
+        databases = dict(zip(SIZES, (small, large, huge), strict=True))
+        times: dict[str, list[float]] = {"bare": []} | {str(size): [] for size in SIZES}
+        for _ in range(BLOCKS):
+            times["bare"] += (await bare(BLOCK)).times.to_py()
+            for size, durably in databases.items():
+                times[str(size)] += await durably.trigger_and_wait(many_steps(BLOCK))
+        writes = run_js(COUNT_WRITES)()
+        await small.trigger_and_wait(many_steps(COUNTED))
+        tell("result", times=times, steps=COUNTED, writes=writes().to_py())

@@ -1,7 +1,7 @@
 /**
  * Load Pyodide and durably, and run one program to its end.
- * @param {Record<string, string>} options `program`, `stack_switching` to leave it to Pyodide, and
- *   whatever the program reads
+ * @param {Record<string, string>} options `program`, its `folder` and what it imports from `beside`
+ *   there, `stack_switching` to leave it to Pyodide, and whatever the program reads
  * @param {(line: unknown) => void} say receives what the program says
  * @returns {Promise<(what: string) => void>} asks the program for something
  */
@@ -9,6 +9,7 @@ export async function runProgram(options, say) {
   if (!options.stack_switching) await import("/web/without_stack_switching.js");
   const { loadPyodide } = await import("/pyodide/pyodide.mjs");
   const pyodide = await loadPyodide();
+  performance.mark("pyodide");
   if (options.registered) {
     const mirror = await import("/js/mirror.js"), tabs = await import("/js/tabs.js");
     pyodide.registerJsModule("durably_js", { mirror, tabs });
@@ -19,7 +20,8 @@ export async function runProgram(options, say) {
   await pyodide.pyimport("micropip").install(wheel);
   const folder = options.folder ?? "/pages/programs";
   const files = ["world", "kit", "jobs"].map((name) => `/pages/programs/${name}.py`);
-  for (const url of [...files, `${folder}/${options.program}.py`]) {
+  const own = [...(options.beside?.split(",") ?? []), options.program];
+  for (const url of [...files, ...own.map((name) => `${folder}/${name}.py`)]) {
     const source = await (await fetch(url)).text();
     pyodide.FS.writeFile(`/home/pyodide/${url.split("/").at(-1)}`, source);
   }

@@ -1,0 +1,211 @@
+"""The same work by this library and by what one would otherwise pick, in turns."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+
+from bench.browser import Browser, Contender
+from bench.report import Figure, Table, at_least, at_most
+
+BLOCKS, BLOCK = 6, 50
+STEPS = BLOCKS * BLOCK
+LARGE_BLOCKS, LARGE = 3, 10
+TRIGGER_BLOCKS, TRIGGERS = 3, 10
+RUN_BLOCKS, RUNS = 3, 50
+GROUP_BLOCKS, GROUP = 4, 25
+FILLED = 10_000
+CLOCK_STEP = 0.1
+"""The clock of a page goes in steps of so many ms, inside which ``median_grouped`` interpolates."""
+
+BARE, STRICT, IDBFS = "bare IndexedDB, relaxed", "bare IndexedDB, strict", "IDBFS syncfs"
+IDBFS_FILLED = f"IDBFS syncfs, {FILLED:,} steps in the file"
+HERE, WORKER, HERE_STRICT = "durably", "durably in a worker", "durably, strict"
+COJI = "@coji/durably over sqlocal"
+
+COUNT_BYTES = """
+() => {
+  let stored = 0;
+  for (const verb of ["add", "put"]) {
+    const original = IDBObjectStore.prototype[verb];
+    IDBObjectStore.prototype[verb] = function (value, ...key) {
+      stored += value.byteLength ?? value.contents?.byteLength ?? 0;
+      return original.call(this, value, ...key);
+    };
+  }
+  globalThis.storedBytes = () => stored;
+}
+"""
+
+Times = dict[str, list[float]]
+
+
+def tables(browser: Browser) -> list[Table]:
+    contenders = {
+        BARE: browser.peer("bare"),
+        IDBFS: browser.program("idbfs"),
+        IDBFS_FILLED: browser.program("idbfs", filled=FILLED),
+        HERE: browser.program("work"),
+        WORKER: browser.program("work", thread="worker"),
+        HERE_STRICT: browser.program("work", durability="strict"),
+        COJI: browser.peer("coji", is_isolated=True),
+    }
+    engines = {name: contenders[name] for name in (HERE, WORKER, COJI)}
+    found = [
+        one_run(contenders, [HERE, WORKER, HERE_STRICT, COJI]),
+        large_results({n: c for n, c in contenders.items() if n != HERE_STRICT}),
+        triggers(engines),
+        short_runs(engines),
+        bytes_stored(contenders),
+    ]
+    for contender in contenders.values():
+        contender.close()
+    return [*found, group_commit(browser)]
+
+
+def one_run(contenders: dict[str, Contender], engines: Iterable[str]) -> Table:
+    for name in engines:
+        contenders[name].ask(f"begin {STEPS}")
+    times: Times = defaultdict(list)
+    for _ in range(BLOCKS):
+        for name, contender in contenders.items():
+            times[name] += contender.ask(f"block {BLOCK}")["times"]
+        times[STRICT] += contenders[BARE].ask(f"strict {BLOCK}")["times"]
+    for name in engines:
+        contenders[name].ask("end 0")
+    median = medians(times)
+    return Table(
+        f"One run of {STEPS} small steps, time of a step",
+        f"Medians of {STEPS} steps (steps a second: from their mean), in turns of {BLOCK}. "
+        "IDBFS is SQLite alone: an insert, a commit and `FS.syncfs(false)`; it has no engine, and "
+        "stores the whole file each time. @coji/durably looks for runs every 100 ms, as its "
+        "documents say for browsers, and at once after a run has ended; its other settings are "
+        "its defaults.",
+        [
+            *(
+                Figure(name, f"{median[name]:.2f} ms", "")
+                for name in sorted(median, key=lambda name: median[name])
+            ),
+            *(
+                Figure(f"{name}, steps a second", f"{1000 / statistics.fmean(times[name]):,.0f}")
+                for name in (HERE, WORKER, COJI)
+            ),
+            at_most("durably / bare IndexedDB, both relaxed", median[HERE] / median[BARE], 1.5),
+            Figure("the same in a worker", f"{median[WORKER] / median[BARE]:.2f}"),
+            Figure("the same, both strict", f"{median[HERE_STRICT] / median[STRICT]:.2f}"),
+            at_least("@coji/durably / durably", median[COJI] / median[HERE], 40),
+            Figure("IDBFS / durably", f"{median[IDBFS] / median[HERE]:.1f}"),
+        ],
+    )
+
+
+def large_results(contenders: dict[str, Contender]) -> Table:
+    times: Times = defaultdict(list)
+    for _ in range(LARGE_BLOCKS):
+        for name, contender in contenders.items():
+            times[name] += contender.ask(f"large {LARGE}")["times"]
+    return compared(
+        "A step with a result of 100 KiB",
+        f"Medians of {LARGE_BLOCKS * LARGE} steps, in turns of {LARGE}. The bare transaction adds "
+        "one record of 100 KiB.",
+        times,
+    )
+
+
+def triggers(contenders: dict[str, Contender]) -> Table:
+    times: Times = defaultdict(list)
+    for _ in range(TRIGGER_BLOCKS):
+        for name, contender in contenders.items():
+            times[name] += contender.ask(f"triggers {TRIGGERS}")["times"]
+    return compared(
+        "Trigger alone",
+        f"Medians of {TRIGGER_BLOCKS * TRIGGERS} triggers while the engine executes nothing, in "
+        f"turns of {TRIGGERS}.",
+        times,
+    )
+
+
+def short_runs(contenders: dict[str, Contender]) -> Table:
+    times: Times = defaultdict(list)
+    for number in range(RUN_BLOCKS):
+        for name, contender in contenders.items():
+            if name == COJI and number:
+                continue  # One of its blocks takes longer than all of the others together.
+            times[name].append(contender.ask(f"runs {RUNS}")["elapsed"] / RUNS)
+    return compared(
+        f"{RUNS} runs of one step, time of a run",
+        f"From the first trigger to the last completion, divided by {RUNS}; medians of "
+        f"{RUN_BLOCKS} blocks in turns, @coji/durably's of one. The runs are triggered one after "
+        "another.",
+        times,
+    )
+
+
+def bytes_stored(contenders: dict[str, Contender]) -> Table:
+    """Comes last, as what is counted is slower."""
+    stored: dict[str, float] = {}
+    for name, work in ((HERE, "alone"), (IDBFS, "block"), (IDBFS_FILLED, "block")):
+        contenders[name].page.evaluate(COUNT_BYTES)
+        contenders[name].ask(f"{work} {BLOCK}")
+        stored[name] = contenders[name].page.evaluate("storedBytes()") / BLOCK
+    return Table(
+        "Bytes given to IndexedDB for a small step",
+        f"Means of {BLOCK} steps, after the work above: {STEPS} small steps and "
+        f"{LARGE_BLOCKS * LARGE} of 100 KiB. What SQLite's OPFS writes for "
+        "@coji/durably cannot be seen from its page.",
+        [Figure(name, f"{size:,.0f}") for name, size in stored.items()],
+    )
+
+
+def compared(title: str, note: str, times: Times) -> Table:
+    median = medians(times)
+    return Table(
+        title,
+        note,
+        [
+            *(Figure(name, f"{median[name]:.2f} ms") for name in sorted(median, key=median.get)),  # type: ignore[arg-type]
+            *(
+                Figure(f"{name} / durably", f"{median[name] / median[HERE]:.1f}")
+                for name in median
+                if name not in (HERE, WORKER)
+            ),
+        ],
+    )
+
+
+def group_commit(browser: Browser) -> Table:
+    contenders = {
+        HERE: browser.program("work", concurrent=8),
+        WORKER: browser.program("work", concurrent=8, thread="worker"),
+        COJI: browser.peer("coji", is_isolated=True, concurrent=8),
+    }
+    rates: Times = defaultdict(list)
+    for number in range(GROUP_BLOCKS):
+        for name, contender in contenders.items():
+            if name == COJI and number:
+                continue  # One of its blocks takes longer than all of the others together.
+            alone = contender.ask(f"alone {2 * GROUP}")["elapsed"]
+            rates[f"{name}, one run"].append(2000 * GROUP / alone)
+            together = contender.ask(f"together {GROUP}")["elapsed"]
+            rates[f"{name}, 8 runs"].append(8000 * GROUP / together)
+    for contender in contenders.values():
+        contender.close()
+    median = {name: statistics.median(values) for name, values in rates.items()}
+    gain = {name: median[f"{name}, 8 runs"] / median[f"{name}, one run"] for name in contenders}
+    return Table(
+        "8 runs at a time, steps a second",
+        f"From the first trigger to the last completion of 8 runs of {GROUP} steps, beside one run "
+        f"of {2 * GROUP} steps in the same page; medians of {GROUP_BLOCKS} blocks in turns, "
+        "@coji/durably's of one.",
+        [
+            *(Figure(name, f"{rate:,.0f}") for name, rate in median.items()),
+            at_least("durably, 8 runs / one", gain[HERE], 3, "{:.2f}"),
+            Figure("durably in a worker, 8 runs / one", f"{gain[WORKER]:.2f}"),
+            Figure("@coji/durably, 8 runs / one", f"{gain[COJI]:.2f}"),
+        ],
+    )
+
+
+def medians(times: Times) -> dict[str, float]:
+    return {name: statistics.median_grouped(values, CLOCK_STEP) for name, values in times.items()}
