@@ -51,7 +51,7 @@ demo-open: demo
 bench: $(venv) $(node) $(pyodide) $(site) chromium
 	@$(python) -m bench $(PARTS)
 
-wheel: $(venv)
+wheel: $(venv) $(node)
 	@$(python) scripts/make_site.py --wheel
 
 format: $(venv)
@@ -78,7 +78,7 @@ $(pyodide): $(venv) $(node) scripts/make_dist.py scripts/compile_stdlib.mjs
 	@$(python) scripts/make_dist.py
 	@touch $@
 
-$(site): $(venv) $(sources) pyproject.toml scripts/make_site.py scripts/browser_wheel.py
+$(site): $(venv) $(node) $(sources) pyproject.toml scripts/make_site.py scripts/browser_wheel.py
 	@echo 'Building the wheels into build/site ...'
 	@$(python) scripts/make_site.py
 	@touch $@
