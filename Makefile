@@ -13,6 +13,7 @@ PORT ?= 8000
 
 python := .venv/bin/python
 venv := .venv/installed
+peers := .venv/installed-bench
 node := node_modules/.package-lock.json
 pyodide := build/pyodide/pyodide-lock.json
 site := build/site/simple/index.html
@@ -47,7 +48,7 @@ demo: $(venv) $(pyodide) $(site)
 demo-open: OPEN = 1
 demo-open: demo
 
-bench: $(venv) $(node) $(pyodide) $(site) chromium
+bench: $(venv) $(peers) $(node) $(pyodide) $(site) chromium
 	@$(python) -m bench
 
 wheel: $(venv)
@@ -66,6 +67,10 @@ chromium: $(venv)
 
 $(venv): pyproject.toml scripts/make_venv.py
 	@$(PYTHON) scripts/make_venv.py .venv
+	@touch $@
+
+$(peers): $(venv)
+	@$(PYTHON) scripts/make_venv.py .venv bench
 	@touch $@
 
 $(node): package.json package-lock.json
