@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 Cost = Mapping[str, int]
 """How often something was done, by its name."""
@@ -12,8 +12,11 @@ def difference(after: Cost, before: Cost) -> Cost:
     return {name: after[name] - before[name] for name in after}
 
 
-def check_cost(act: str, found: Cost, expected: Cost) -> None:
-    """Raise AssertionError unless ``act`` costs exactly what the table of its test says."""
+def check_cost(act: str, found: Cost, expected: Cost, places: Collection[str] = ()) -> None:
+    """Raise AssertionError unless ``act`` costs exactly what the table of its test says.
+
+    ``places`` are where the costs of the whole test were caused, as far as that is known.
+    """
     if found == expected:
         return
     width = max(len(name) for name in (*expected, *found))
@@ -28,4 +31,6 @@ def check_cost(act: str, found: Cost, expected: Cost) -> None:
         "More: find out what is done more often than it has to be. Where nothing is, write the new",
         "number into the table, and into the message of the commit what it buys.",
     ]
+    if places:
+        lines += ["", "Caused in the whole of this test:", *places]
     raise AssertionError("\n".join(lines))
