@@ -14,6 +14,7 @@ PORT ?= 8000
 
 python := .venv/bin/python
 venv := .venv/installed
+peers := .venv/installed-bench
 node := node_modules/.package-lock.json
 pyodide := build/pyodide/pyodide-lock.json
 site := build/site/simple/index.html
@@ -48,7 +49,7 @@ demo: $(venv) $(pyodide) $(site)
 demo-open: OPEN = 1
 demo-open: demo
 
-bench: $(venv) $(node) $(pyodide) $(site) chromium
+bench: $(venv) $(peers) $(node) $(pyodide) $(site) chromium
 	@$(python) -m bench $(PARTS)
 
 wheel: $(venv) $(node)
@@ -67,6 +68,10 @@ chromium: $(venv)
 
 $(venv): pyproject.toml scripts/make_venv.py
 	@$(PYTHON) scripts/make_venv.py .venv
+	@touch $@
+
+$(peers): $(venv)
+	@$(PYTHON) scripts/make_venv.py .venv bench
 	@touch $@
 
 $(node): package.json package-lock.json

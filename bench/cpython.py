@@ -1,4 +1,8 @@
-"""The engine on CPython, on a WAL file: checkpoints and runs a second, empty and well filled."""
+"""This library on CPython beside its peers: steps and runs a second, in empty and in full files.
+
+In one process, in turns, so that a noisy machine disturbs all alike. ``make bench`` installs the
+peers; ``python -m bench.cpython`` prints these tables alone.
+"""
 
 from __future__ import annotations
 
@@ -7,63 +11,161 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from durably import Durably
-from durably.clock import SystemClock
-from durably.database import Database
-from durably.local import FileMirror
-from durably.store import Store
-from durably.store.runs import NewRun
+from bench.contenders import FINISHED_RUNS, STEPS_EACH, Amount, Contender, Ours, Safety
+from bench.report import Figure, Table, as_text, at_least, at_most
 
-sys.path.insert(0, str(Path(__file__).parent / "programs"))
-import engine
-
-FINISHED_RUNS, STEPS_EACH = 1000, 1000
 ROUNDS = 5
+AMOUNTS: dict[Safety, Amount] = {
+    "killed process": Amount(steps=2000, runs=500),
+    "power cut": Amount(steps=300, runs=100),
+}
+FINISHED = f"{FINISHED_RUNS * STEPS_EACH:,} finished steps"
+AIM_BESIDE_PEERS = 3
+AIMS = {"steps": 5000, "runs": 2000}
+AIM_OF_GROWTH = 1.3
+
+Rates = dict[str, float]
+"""How many a second, by what was counted: ``steps`` or ``runs``."""
 
 
-async def measure() -> dict[str, float]:
-    """Rates by what was counted; ``empty`` and ``full`` are taken in turns, in one process."""
+async def tables() -> list[Table]:
+    # Not at the top: `measure` needs no peer.
+    from bench.peers import PEERS
+
+    contenders = [Ours(), *PEERS]
     with tempfile.TemporaryDirectory(prefix="durably-bench-") as folder:
-        await fill(Path(folder) / "full.sqlite3")
-        async with opened("empty", folder) as empty, opened("full", folder) as full:
-            rates: dict[str, list[float]] = {}
-            for _ in range(ROUNDS):
-                for name, durably in (("empty", empty), ("full", full)):
-                    for kind, rate in (await engine.rates(durably, 2000, 500)).items():
-                        rates.setdefault(f"{kind}, {name}", []).append(rate)
-        return {name: statistics.median(values) for name, values in rates.items()}
+        full = [contender for contender in contenders if contender.remembers]
+        for contender in full:
+            say(f"Giving {contender.name} {FINISHED} ...")
+            await contender.fill(file_of(contender, Path(folder), "full"))
+        say("Measuring, where a killed process loses nothing ...")
+        relaxed = await medians(contenders, Path(folder), "killed process", full)
+        say("Measuring, where a power cut loses nothing ...")
+        strict = await medians(contenders, Path(folder), "power cut", [])
+    return [
+        beside_peers(contenders, relaxed, "killed process"),
+        beside_peers(contenders, strict, "power cut"),
+        growth(full, relaxed),
+    ]
 
 
-def opened(name: str, folder: str) -> Durably:
-    return Durably(name, jobs=[engine.steps, engine.one_step], directory=folder)
+async def measure() -> Rates:
+    """Rates of this library by what was counted, and whether the file was empty or full."""
+    ours = Ours()
+    with tempfile.TemporaryDirectory(prefix="durably-bench-") as folder:
+        await ours.fill(file_of(ours, Path(folder), "full"))
+        found = await medians([ours], Path(folder), "killed process", [ours])
+    names = {"steps": "checkpoints", "runs": "runs"}
+    return {
+        f"{names[kind]}, {state}": rate
+        for (_, state), rates in found.items()
+        for kind, rate in rates.items()
+    }
 
 
-async def fill(path: Path) -> None:
-    """Put finished runs into a file, past the engine."""
-    database = Database("full", FileMirror("full", path), SystemClock())
-    await database.open()
-    store = Store(database)
-    for _ in range(FINISHED_RUNS):
-        with database.transaction():
-            store.runs.create(NewRun("one_step", '{"number":1}'), 1)
-            claim = store.leases.claim(["one_step"], "filler", 1)
-            assert claim is not None
-            for position in range(STEPS_EACH):
-                store.steps.checkpoint(
-                    claim.lease,
-                    f"step[{position}]",
-                    position=position,
-                    attempt=1,
-                    output="1",
-                    started_at=1,
-                    now=1,
-                )
-            store.leases.complete(claim.lease, "1", 1, keeps_outputs=False)
-    await database.close()
+async def medians(
+    contenders: Sequence[Contender], folder: Path, safety: Safety, full: Sequence[Contender]
+) -> dict[tuple[str, str], Rates]:
+    """The rates of each contender in an empty file, and of those with a full one in that too."""
+    found: dict[tuple[str, str], list[Rates]] = {}
+    turns = [(contender, "empty") for contender in contenders]
+    turns += [(contender, "full") for contender in full]
+    for number in range(ROUNDS):
+        # Each round begins with another one: who comes behind a slow one has a colder machine.
+        for contender, state in turns[number % len(turns) :] + turns[: number % len(turns)]:
+            path = file_of(contender, folder, state if state == "full" else safety.split()[0])
+            rates = await contender.rates(path, safety, AMOUNTS[safety] // contender.slowness)
+            found.setdefault((contender.name, state), []).append(rates)
+    return {
+        turn: {kind: statistics.median(one[kind] for one in rates) for kind in rates[0]}
+        for turn, rates in found.items()
+    }
+
+
+def beside_peers(
+    contenders: Sequence[Contender], found: dict[tuple[str, str], Rates], safety: Safety
+) -> Table:
+    """What each does a second, and this library by how much more than the best of its peers."""
+    rates = {contender.name: found[contender.name, "empty"] for contender in contenders}
+    ours, amount = rates[Ours.name], AMOUNTS[safety]
+    has_aims = safety == "killed process"
+    figures: list[Figure] = []
+    for kind in ("steps", "runs"):
+        others = {
+            name: rate[kind] for name, rate in rates.items() if name != Ours.name and kind in rate
+        }
+        best = max(others, key=lambda name: others[name])
+        title = f"{kind} a second, {Ours.name}"
+        figures.append(
+            at_least(title, ours[kind], AIMS[kind]) if has_aims else plain(title, ours[kind])
+        )
+        figures += [plain(f"{kind} a second, {name}", rate) for name, rate in others.items()]
+        title, times = f"{kind}: {Ours.name} / {best}, its best peer", ours[kind] / others[best]
+        if kind == "steps" and has_aims:
+            figures.append(at_least(title, times, AIM_BESIDE_PEERS, "{:.2f}"))
+        else:
+            figures.append(plain(title, times, "{:.2f}"))
+    settings = "; ".join(
+        f"{label(contender)}: {contender.settings[safety]}" for contender in contenders
+    )
+    return Table(
+        f"On CPython, where a {safety} loses nothing",
+        f"One run of {amount.steps:,} steps; {amount.runs:,} runs of one step, from the trigger to "
+        f"the result in hand (a tenth of both for dbos). Medians of {ROUNDS} rounds in one "
+        f"process, each in turn with a file of its own. {settings}. "
+        "No peer's polling or thread is waited for: unhinged and huey work on the measuring "
+        "thread, and workflows of dbos are called there, without a queue to claim them from. huey "
+        "has no steps, and deletes a task when it takes it: one that dies there is gone.",
+        figures,
+    )
+
+
+def growth(full: Sequence[Contender], found: dict[tuple[str, str], Rates]) -> Table:
+    """How much slower each is in a full file."""
+    figures = []
+    for kind in ("steps", "runs"):
+        for contender in full:
+            title = f"{kind}, time of one with {FINISHED} / none, {contender.name}"
+            times = found[contender.name, "empty"][kind] / found[contender.name, "full"][kind]
+            figures.append(
+                at_most(title, times, AIM_OF_GROWTH)
+                if contender.name == Ours.name
+                else plain(title, times, "{:.2f}")
+            )
+    return Table(
+        "On CPython, as the file grows",
+        f"In the same rounds: the same work in a file with {FINISHED_RUNS:,} finished runs of "
+        f"{STEPS_EACH:,} steps, written past the engine; for a peer they are copies, by SQL, of "
+        "one that it ran itself. huey keeps nothing of what is finished.",
+        figures,
+    )
+
+
+def plain(name: str, value: float, form: str = "{:,.0f}") -> Figure:
+    return Figure(name, form.format(value))
+
+
+def label(contender: Contender) -> str:
+    return (
+        contender.name
+        if contender.name == Ours.name
+        else f"{contender.name} {version(contender.name)}"
+    )
+
+
+def file_of(contender: Contender, folder: Path, state: str) -> Path:
+    return folder / f"{contender.name}-{state}.sqlite3"
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
     began = time.perf_counter()
-    print(asyncio.run(measure()), f"in {time.perf_counter() - began:.0f} s")
+    print(as_text(asyncio.run(tables())))
+    say(f"in {time.perf_counter() - began:.0f} s")

@@ -1,4 +1,7 @@
-"""Make or refresh the virtual environment that the Makefile uses.
+"""Make or refresh the virtual environment that the Makefile uses, or add a group to it.
+
+    make_venv.py .venv          what the tests and the tools need
+    make_venv.py .venv bench    the same, and that dependency group of pyproject.toml
 
 Run by the system's Python, so only the standard library is used. Nothing is done when the
 environment already holds what pyproject.toml asks for.
@@ -21,10 +24,12 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.12")
     venv = ROOT / (sys.argv[1] if len(sys.argv) > 1 else ".venv")
+    more = sys.argv[2:]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    requirements = project["dependency-groups"][DEVELOPMENT_GROUP]
+    groups = project["dependency-groups"]
+    requirements = [one for group in (DEVELOPMENT_GROUP, *more) for one in groups[group]]
     wanted = hashlib.sha256(repr((sys.version, requirements)).encode()).hexdigest()
-    installed = venv / "installed"
+    installed = venv / "-".join(["installed", *more])
     if installed.exists() and installed.read_text(encoding="utf-8") == wanted:
         return
     print(f"Installing the Python tools into {venv.name} (about a minute) ...", flush=True)
