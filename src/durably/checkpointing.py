@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import cast
 
-from .codec import decode, encode
+from .codec import decode, round_trip
 from .errors import (
     NestedStep,
     StepFailed,
     StepOutputError,
+    StopSignal,
     UnreadableValue,
     UnstorableValue,
 )
@@ -64,20 +65,22 @@ class Checkpointing:
         outer = step_of(execution)
         if outer is not None:
             raise NestedStep(outer, name)
-        await execution.check_at_rest()
+        if execution.signal is not None:
+            await execution.check_at_rest()
         level = durability or execution.term.options.durability
         check_durability(level)
         execution.reserve(name, call_site)
         stored = execution.checkpoint_of(name)
         if stored is not None:
             return self._replay(name, *stored)
-        await execution.may_start()
+        if not execution.may_start:
+            await execution.until_it_may_start()
         started_at = execution.term.clock.now()
-        with execution.under_way(name, started_at):
+        execution.step_begins(name, started_at)
+        try:
             execution.term.events.emit(StepStart(run_id=self._run_id, job=self._job, step=name))
             try:
-                output = encode(await self._call(name, fn, args))
-                value = decode(output)
+                output, value = round_trip(await self._call(name, fn, args))
             except (UnstorableValue, UnreadableValue) as error:
                 failure = describe_error(error, name)
                 await self._checkpoint(name, level, started_at, error=failure)
@@ -89,7 +92,13 @@ class Checkpointing:
                 await self._checkpoint(name, level, started_at, error=failure)
                 raise StepFailed(name, failure) from error
             await self._checkpoint(name, level, started_at, output=output)
-        await execution.check_at_rest()
+        except (StopSignal, asyncio.CancelledError):
+            execution.step_was_cut(name)
+            raise
+        finally:
+            execution.step_ends(name)
+        if execution.signal is not None:
+            await execution.check_at_rest()
         return value
 
     def _replay(self, name: str, output: str | None, error: ErrorInfo | None) -> object:
@@ -107,7 +116,7 @@ class Checkpointing:
         try:
             result = fn(*args)
             # Also a JavaScript promise, which Pyodide makes awaitable.
-            value = await result if isinstance(result, Awaitable) else result
+            value = await result if hasattr(type(result), "__await__") else result  # type: ignore[misc]
         except BaseException as error:
             if is_cancelled(error) and asyncio.current_task() is not self._execution.task:
                 # In a task that user code has made, a cancellation goes on as one: asyncio logs any

@@ -51,11 +51,19 @@ def encode(value: object, *, root: str = "$") -> str:
     Raises UnstorableValue for anything else; its path begins with ``root``.
     """
     try:
-        return _write(value, root, ATOMS)
+        if type(value) is int:
+            return int.__repr__(value)
+        return "null" if value is None else _write(value, root, ATOMS)
     except ValueError:
         # NaN, an infinity, a very long int or half a surrogate pair: so rare that JSON and UTF-8
         # themselves are left to find them, which saves looking at every number and every text.
         return _write(value, root, CAREFUL_ATOMS)
+
+
+def round_trip(value: object) -> tuple[str, object]:
+    """``encode(value)``, and what ``decode`` makes of that."""
+    text = encode(value)
+    return text, value if type(value) in ATOMS else decode(text)
 
 
 def decode(text: str) -> object:
@@ -82,6 +90,8 @@ def is_text(value: object) -> TypeGuard[str]:
     """True for a str that can be stored; half a surrogate pair is no UTF-8."""
     if not isinstance(value, str):
         return False
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:

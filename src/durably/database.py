@@ -176,18 +176,22 @@ class Database:
         await self.mirror.close()
 
     def read(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
-        return self._execute(sql, parameters)[0]
+        try:
+            return self._open_connection().execute(sql, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            self._raise_fault(error)
+            raise
 
     def write(self, sql: str, parameters: Parameters) -> int:
         """Run one statement as a transaction of its own; the answer is how many rows it changed."""
-        changed = self._execute(sql, parameters)[1].rowcount
+        changed = self._execute(sql, parameters).rowcount
         if changed:
             self._committed()
         return changed
 
     def insert(self, sql: str, parameters: Parameters) -> int:
         """Insert one row as a transaction of its own; the answer is its ``rowid``."""
-        row_id = self._execute(sql, parameters)[1].lastrowid
+        row_id = self._execute(sql, parameters).lastrowid
         self._committed()
         assert row_id is not None, "a row was inserted"
         return row_id
@@ -301,23 +305,24 @@ class Database:
             connection.close()
             await self._closing.wait(self._clock, OPENING_PAUSE)
 
-    def _execute(
-        self, sql: str, parameters: Parameters
-    ) -> tuple[list[sqlite3.Row], sqlite3.Cursor]:
-        """The rows that a statement gives, and the cursor, which tells what it changed."""
+    def _execute(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
+        """Run a statement that gives no rows; the answer tells what it changed."""
         try:
-            cursor = self._open_connection().execute(sql, parameters)
-            return cursor.fetchall(), cursor
+            return self._open_connection().execute(sql, parameters)
         except sqlite3.DatabaseError as error:
-            fault = self._fault(error)
-            if fault is None:
-                raise
-            raise fault from error
+            self._raise_fault(error)
+            raise
 
     def _open_connection(self) -> sqlite3.Connection:
         if self._connection is None:
             raise self._ended()
         return self._connection
+
+    def _raise_fault(self, error: sqlite3.DatabaseError) -> None:
+        """Raise what the storage did, where it is not a mistake of this library."""
+        fault = self._fault(error)
+        if fault is not None:
+            raise fault from error
 
     def _fault(self, error: sqlite3.DatabaseError) -> StorageError | None:
         """What the place of the file did to a statement, which then changed nothing.

@@ -83,7 +83,8 @@ class Emitter:
     def stage(self, event: Event, commit: int) -> None:
         """Deliver ``event`` once ``commit`` is durable, after every event staged before it."""
         self._staged.append((commit, event))
-        self._deliver_ready()
+        if commit <= self._durable:
+            self._deliver_ready()
 
     def emit(self, event: Event) -> None:
         """Deliver ``event``, which no write stands behind, after every event staged before it."""
@@ -172,10 +173,13 @@ class Emitter:
         self._hand_out(event, listeners)
 
     def _listeners_of(self, event: Event) -> tuple[Listener, ...]:
+        of_run = self._run_listeners.get(getattr(event, "run_id", None) or "", ())
+        if not self._listeners:
+            return tuple(of_run)
         return (
             *self._listeners.get(event.type, ()),
             *self._listeners.get("*", ()),
-            *self._run_listeners.get(getattr(event, "run_id", None) or "", ()),
+            *of_run,
         )
 
     def _hand_out(self, event: Event, listeners: tuple[Listener, ...]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .attempts import Attempts
@@ -17,6 +16,7 @@ from .errors import (
     RunSuspended,
     StopSignal,
     StorageError,
+    StorageFull,
     UnreadableValue,
 )
 from .events import RunRequeued, RunWaiting, StepCancel, WorkerError
@@ -144,18 +144,24 @@ class Execution:
         """True where even a step under way has to stop: the run is no longer this execution's."""
         return self.signal is not None and not isinstance(self.signal, RunSuspended)
 
-    async def may_start(self) -> None:
-        """Return when a step may start: at once, or with ``on_hidden="pause"`` when visible.
+    @property
+    def may_start(self) -> bool:
+        """Whether a step may start at once: the program is visible, where it has to be, and it did
+        not stand still, so that it may have lost the run and not know yet."""
+        term, options = self.term, self.term.options
+        return term.clock.monotonic() - self._owned_at <= options.stale_threshold / 2 and (
+            options.on_hidden == "continue" or term.visibility.is_visible
+        )
 
-        A program that stood still may have lost the run and not know yet: so it proves first that
-        the run is still its own. Raises the stop signal where it is not.
+    async def until_it_may_start(self) -> None:
+        """Return when that is so, and the run is provably still its own.
+
+        Raises the stop signal where it is not.
         """
-        term = self.term
-        if term.options.on_hidden == "pause" and not term.visibility.is_visible:
+        if self.term.options.on_hidden == "pause" and not self.term.visibility.is_visible:
             await self._until_visible()
-        if term.clock.monotonic() - self._owned_at > term.options.stale_threshold / 2:
-            await self.make_durable(self._renew)
-            self.check()
+        await self.make_durable(self._renew)
+        self.check()
 
     def _renew(self) -> None:
         if not self.term.store.leases.renew(self.lease, self.term.clock.now()):
@@ -262,7 +268,10 @@ class Execution:
         """
         database, begun_at = self.term.database, self.term.clock.monotonic()
         try:
-            await database.when_there_is_room(write)
+            try:
+                write()
+            except StorageFull:
+                await database.when_there_is_room(write)
             await database.flush(durability or self.term.options.durability)
         except StorageError:
             # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
@@ -294,26 +303,21 @@ class Execution:
             return self.term.store.steps.output(self.run_id, name), None
         return stored
 
-    @contextmanager
-    def under_way(self, name: str, started_at: int) -> Iterator[None]:
-        """Mark a step as under way in the current task, so that ``stop`` reaches it."""
+    def step_begins(self, name: str, started_at: int) -> None:
+        """A step is under way in the current task, so that ``stop`` reaches it."""
         self._steps_under_way[name] = asyncio.current_task()
         self._steps_ended.clear()
         self.attempts.begin(name, started_at)
-        try:
-            yield
-        except (StopSignal, asyncio.CancelledError):
-            self._step_was_cut(name)
-            raise
-        finally:
-            self.attempts.end(name)
-            del self._steps_under_way[name]
-            if not self._steps_under_way:
-                self._steps_ended.set()
-                if isinstance(self.signal, RunSuspended):
-                    self._cancel(self.task)  # The last step that the job function waited for.
 
-    def _step_was_cut(self, name: str) -> None:
+    def step_ends(self, name: str) -> None:
+        self.attempts.end(name)
+        del self._steps_under_way[name]
+        if not self._steps_under_way:
+            self._steps_ended.set()
+            if isinstance(self.signal, RunSuspended):
+                self._cancel(self.task)  # The last step that the job function waited for.
+
+    def step_was_cut(self, name: str) -> None:
         """A try ended without an outcome: leave a record of it, and say so.
 
         Without a signal it was the job function that cancelled it, or that did not wait for it.
