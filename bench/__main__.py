@@ -61,8 +61,9 @@ def in_chromium(parts: list[str]) -> tuple[str, list[Table]]:
     found: list[Table] = []
     with browser() as opened:
         for part in parts:
-            say(f"Measuring {part} in Chromium ...")
+            began = time.monotonic()
             found += IN_CHROMIUM[part](opened)
+            say(f"Measured {part} in Chromium: {time.monotonic() - began:.0f} s")
         return opened.version, found
 
 
