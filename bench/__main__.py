@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import beside_peers, cpython, growth, idle, starting, tabs
 from bench.browser import Browser, browser
-from bench.machine import head
+from bench.machine import commit, head
 from bench.report import Table, as_markdown, as_text
 from scripts.static_server import ROOT
 
@@ -42,7 +42,7 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     report = arguments.report or (None if arguments.parts else REPORT)
 
-    began = time.monotonic()
+    began, measured = time.monotonic(), commit()
     chromium, found = in_chromium([part for part in IN_CHROMIUM if part in parts])
     if ON_CPYTHON in parts:
         say("Measuring on CPython ...")
@@ -50,7 +50,12 @@ def main() -> None:
     print(as_text(found))
     if report is not None:
         minutes = (time.monotonic() - began) / 60
-        report.write_text(head(found, chromium, minutes) + "\n" + as_markdown(found))
+        command = (
+            " ".join(["python -m bench", *arguments.parts]) if arguments.parts else "make bench"
+        )
+        facts = {"command": f"`{command}` ({minutes:.0f} minutes)", "durably": measured}
+        facts["Chromium"] = chromium or "not used"
+        report.write_text(head(found, facts) + "\n" + as_markdown(found))
         say(f"Written to {report}")
 
 
@@ -61,8 +66,9 @@ def in_chromium(parts: list[str]) -> tuple[str, list[Table]]:
     found: list[Table] = []
     with browser() as opened:
         for part in parts:
-            say(f"Measuring {part} in Chromium ...")
+            began = time.monotonic()
             found += IN_CHROMIUM[part](opened)
+            say(f"Measured {part} in Chromium: {time.monotonic() - began:.0f} s")
         return opened.version, found
 
 

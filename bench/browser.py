@@ -16,6 +16,7 @@ from tests.e2e.chromium import Chromium
 from tests.e2e.host import UNTIL_SAID
 
 TIMEOUT_MS = 180_000
+FLAGS = ("--js-flags=--expose-gc",)
 FILLING = ("checkpoints", "heap", "loading", "startup")
 """The programs that import ``filling``."""
 COMPILED = "https://durably.invalid/__pycache__"
@@ -133,7 +134,7 @@ def browser() -> Iterator[Browser]:
         sync_playwright() as playwright,
         tempfile.TemporaryDirectory(prefix="durably-bench-") as folder,
     ):
-        chromium = Chromium.open(playwright, Path(folder) / "profile")
+        chromium = Chromium.open(playwright, Path(folder) / "profile", flags=FLAGS)
         try:
             yield Browser(chromium, url)
         finally:

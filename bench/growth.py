@@ -65,9 +65,9 @@ def heap(browser: Browser) -> Table:
     held = found["held"]
     return Table(
         "Heap with 100,000 steps in the database",
-        f"The page's WebAssembly memory and used JavaScript heap, with durably imported, with the "
-        f"database open, and after {found['more']:,} steps more. SQLite's file lies in a buffer of "
-        "its own.",
+        "The page's WebAssembly memory, and its used JavaScript heap after a collection: with "
+        f"durably imported, with the database open, and after {found['more']:,} steps more. "
+        "SQLite's file lies in a buffer of its own.",
         [
             Figure("SQLite's file", f"{found['size_bytes'] / MB:.1f} MB"),
             *(

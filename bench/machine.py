@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from bench.report import Table
@@ -22,15 +22,14 @@ transaction is complete and the operating system has it; `strict` waits for the 
 and IDBFS offer no such choice."""
 
 
-def head(tables: Sequence[Table], chromium: str, minutes: float) -> str:
+def head(tables: Sequence[Table], run: Mapping[str, str]) -> str:
+    """``run``: what is known of the run itself."""
     aims = [figure for table in tables for figure in table.figures if figure.met is not None]
     missed = [figure.name for figure in aims if not figure.met]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     facts = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": f"`make bench` ({minutes:.0f} minutes)",
-        "durably": commit(),
-        "Chromium": chromium or "not used",
+        **run,
         **versions(),
         "CPython": platform.python_version(),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
@@ -43,6 +42,7 @@ def head(tables: Sequence[Table], chromium: str, minutes: float) -> str:
 
 
 def commit() -> str:
+    """What is measured; asked before, as the clone may change meanwhile."""
     command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "no git here"

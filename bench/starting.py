@@ -9,7 +9,7 @@ from bench.browser import Browser
 from bench.report import Figure, Table, at_most
 from scripts.static_server import ROOT
 
-LOADS = 7
+LOADS = 5
 MiB = 1 << 20
 PARTS = ("page and Pyodide", "the wheel", "import durably", "open", "claim", "replay")
 OF_THE_LIBRARY = PARTS[2:]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyodide_js
 from filling import fill_finished, is_stored
-from js import performance
+from js import gc, performance
 from kit import tell
 
 from durably import Durably, Step, job
@@ -22,6 +22,7 @@ async def many_steps(step: Step, count: int) -> None:
 
 
 def heaps() -> dict[str, int]:
+    gc()
     return {
         "WebAssembly": pyodide_js._module.HEAP8.length,
         "JavaScript": performance.memory.usedJSHeapSize,
