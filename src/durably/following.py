@@ -97,6 +97,11 @@ class Following:
     def _visibility_changed(self, signal: VisibilitySignal) -> None:
         self._seen_at = self._clock.monotonic()
         self._listen()
+        if signal == "resume":
+            # Answers and events that came meanwhile may be lost: a page in the back-forward cache
+            # hears nothing.
+            self._ask_again()
+            self._on_leader()
 
     def _receive(self, message: Message) -> None:
         kind = message["kind"]
