@@ -80,11 +80,12 @@ class TabChannel:
     def __init__(self, name: str) -> None:
         self._name = f"durably:{name}"
         self._callbacks: list[Callable[[str], None]] = []
-        self._channel: Any = js.BroadcastChannel.new(self._name)
+        self._channel = js.BroadcastChannel.new(self._name)
+        self._is_away = False
         self._proxy: Any = None  # only while somebody listens
 
     def post(self, message: str) -> None:
-        if self._channel is not None:
+        if not self._is_away:
             self._channel.postMessage(message)
 
     def subscribe(self, callback: Callable[[str], None]) -> Unsubscribe:
@@ -107,30 +108,24 @@ class TabChannel:
     def close(self) -> None:
         self._callbacks.clear()
         self._stop_listening()
-        self._put_away()
-
-    def _put_away(self) -> None:
-        if self._channel is not None:
-            self._channel.onmessage = None
-            self._channel.close()
-            self._channel = None
+        self._channel.close()
 
     def _stop_listening(self) -> None:
         if self._proxy is not None:
+            self._channel.onmessage = None
             js.removeEventListener("pagehide", self._proxy)
             js.removeEventListener("pageshow", self._proxy, True)
-            if self._channel is not None:
-                self._channel.onmessage = None
             self._proxy.destroy()
             self._proxy = None
 
     def _receive(self, event: Any) -> None:
         if event.type == "pagehide":
-            self._put_away()
-        elif event.type == "pageshow":
-            if self._channel is None:
-                self._channel = js.BroadcastChannel.new(self._name)
-                self._channel.onmessage = self._proxy
-        elif isinstance(event.data, str):
+            self._is_away = True
+            self._channel.close()
+        elif self._is_away:
+            self._is_away = False
+            self._channel = js.BroadcastChannel.new(self._name)
+            self._channel.onmessage = self._proxy
+        elif isinstance(getattr(event, "data", None), str):
             for callback in list(self._callbacks):
                 callback(event.data)
