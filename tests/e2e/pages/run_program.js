@@ -1,7 +1,7 @@
 /**
  * Load Pyodide and durably, and run one program to its end.
  * @param {Record<string, string>} options `program`, `stack_switching` to leave it to Pyodide, and
- *   whatever the program reads
+ *   `wheels` for the folder of another build of durably, and whatever the program reads
  * @param {(line: unknown) => void} say receives what the program says
  * @returns {Promise<(what: string) => void>} asks the program for something
  */
@@ -14,8 +14,9 @@ export async function runProgram(options, say) {
     pyodide.registerJsModule("durably_js", { mirror, tabs });
   }
   await pyodide.loadPackage("micropip", { messageCallback: () => {} });
+  const wheels = options.wheels ?? "/site/wheels";
   const wheel =
-    `${location.origin}/site/wheels/durably-0.1.0-py3-none-pyemscripten_2026_0_wasm32.whl`;
+    `${location.origin}${wheels}/durably-0.1.0-py3-none-pyemscripten_2026_0_wasm32.whl`;
   await pyodide.pyimport("micropip").install(wheel);
   const folder = options.folder ?? "/pages/programs";
   const files = ["world", "kit", "jobs"].map((name) => `/pages/programs/${name}.py`);
