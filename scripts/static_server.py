@@ -58,11 +58,12 @@ class StaticHandler(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         url_path = urlsplit(self.path).path
         cached = url_path.startswith(self.server.cached_prefixes)
-        self.send_header("Cache-Control", "max-age=3600" if cached else "no-store")
+        answer = {"Cache-Control": "max-age=3600" if cached else "no-store"}
         for prefix, headers in self.server.extra_headers.items():
             if url_path.startswith(prefix):
-                for name, value in headers.items():
-                    self.send_header(name, value)
+                answer |= headers
+        for name, value in answer.items():
+            self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -72,8 +73,8 @@ class StaticHandler(SimpleHTTPRequestHandler):
 class StaticServer(ThreadingHTTPServer):
     """Listens on 127.0.0.1 only; port 0 takes a free one.
 
-    ``mounts`` maps URL prefixes to folders. ``extra_headers`` maps URL prefixes to headers that are
-    added to every answer below them, and may be changed while the server runs.
+    ``mounts`` maps URL prefixes to folders. ``extra_headers`` maps URL prefixes to headers that
+    every answer below them has, also instead of its own; it may be changed while the server runs.
     """
 
     daemon_threads = True

@@ -30,6 +30,7 @@ FindingKind = Literal[
     "hidden",
     "storage-full",
     "near-crash-loop",
+    "leader-frozen",
 ]
 
 
@@ -67,20 +68,24 @@ class RunDiagnosis:
 class Diagnosis:
     """What the doctor found. ``str`` of it is a report to read."""
 
-    health: Health
-    unfinished: int
+    health: Health | None
+    unfinished: int | None
     """How many runs have not ended; ``runs`` holds the oldest of them."""
     runs: tuple[RunDiagnosis, ...]
     problems: tuple[str, ...]
     """What is not whole, in memory or in the storage. Nothing was repaired."""
+    silence: Finding | None = None
+    """Why the tab that leads does not answer. Then nothing else is known here."""
 
     @property
     def is_sound(self) -> bool:
         """True where everything that is stored is whole."""
-        return not self.problems
+        return not self.problems and not self.silence
 
     def __str__(self) -> str:
         health = self.health
+        if health is None or self.unfinished is None:
+            return str(self.silence)
         lines = [
             f"{health.role}, data in {health.place}, {health.dirty_pages} pages not durable yet",
             *([f"At risk: {health.eviction_risk}"] if health.eviction_risk else []),
@@ -91,6 +96,16 @@ class Diagnosis:
             *(f"  {problem}" for problem in self.problems),
         ]
         return "\n".join(lines)
+
+
+def silent(seconds: float) -> Diagnosis:
+    """What a follower can tell of a leader that goes on no more."""
+    finding = Finding(
+        "leader-frozen",
+        f"The tab that leads shows no life for {seconds:.0f} s: it is frozen, or in a loop. A "
+        "visible tab takes over after stale_threshold.",
+    )
+    return Diagnosis(None, None, (), (), finding)
 
 
 async def diagnose(term: Term, worker: Worker, limit: int) -> Diagnosis:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from .errors import StorageError, StorageFull, StorageLost
 from .model import Coalesce, ErrorInfo, InterruptionReason, Progress, RunStatus
 from .records import record
 
@@ -225,6 +226,25 @@ class StorageLostEvent(Event):
     type = "storage:lost"
     is_operational = True
     reason: str
+
+
+@record(kw_only=True)
+class StorageRefusedEvent(Event):
+    """The database could not be opened, and is left as it is; ``error`` names what is raised."""
+
+    type = "storage:refused"
+    is_operational = True
+    error: str
+    reason: str
+
+
+def storage_event(error: StorageError) -> Event:
+    """What tells the listeners of it."""
+    if isinstance(error, StorageFull):
+        return StorageFullEvent(usage_bytes=error.usage_bytes, quota_bytes=error.quota_bytes)
+    if isinstance(error, StorageLost):
+        return StorageLostEvent(reason=str(error))
+    return StorageRefusedEvent(error=type(error).__name__, reason=str(error))
 
 
 class TabFollower(Event):

@@ -12,7 +12,16 @@ from .emitter import Emitter
 from .errors import ValidationError
 from .options import Options
 from .ports import Environment, VisibilitySignal
-from .protocol import ANSWER_TIMEOUT, MOST_REQUESTS, PROTOCOL, Line, Message, NoAnswer, Unanswered
+from .protocol import (
+    ANSWER_TIMEOUT,
+    MOST_REQUESTS,
+    PROTOCOL,
+    SILENT_BEATS,
+    Line,
+    Message,
+    NoAnswer,
+    Unanswered,
+)
 from .wire import pack, unpack
 
 
@@ -50,7 +59,7 @@ class Following:
         self._seen_at = self._clock.monotonic()
         """When that was, or since when this tab watches without a break."""
         self._answers: dict[str, asyncio.Future[Any]] = {}
-        """Of the requests under way, by their ids."""
+        """Of the requests under way, by their ids, which begin with the verb."""
         self._turns = asyncio.Semaphore(MOST_REQUESTS)
         self._is_closed = False
         self._timer: Any = None
@@ -67,7 +76,7 @@ class Following:
             if self._is_closed:
                 raise Unanswered
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            request_id = os.urandom(8).hex()
+            request_id = verb + os.urandom(8).hex()
             self._answers[request_id] = answer
             late = NoAnswer(self._name, verb, ANSWER_TIMEOUT)
             timer = self._clock.call_later(ANSWER_TIMEOUT, lambda: _fail(answer, late))
@@ -101,6 +110,11 @@ class Following:
     def _visibility_changed(self, signal: VisibilitySignal) -> None:
         self._seen_at = self._clock.monotonic()
         self._listen()
+        if signal == "resume":
+            # Answers and events that came meanwhile may be lost: a page in the back-forward cache
+            # hears nothing.
+            self._ask_again()
+            self._on_leader()
 
     def _receive(self, message: Message) -> None:
         kind = message["kind"]
@@ -142,10 +156,14 @@ class Following:
 
         def look() -> None:
             now = self._clock.monotonic()
-            if now - due > interval or not self._visibility.is_visible:
-                # This tab stood still itself, or has no right to take anything: it begins anew.
-                self._seen_at = now
-            elif now - self._seen_at > self._options.stale_threshold:
+            silence = now - self._seen_at
+            if now - due > interval:
+                self._seen_at = now  # This tab stood still itself: it begins anew.
+                silence = 0
+            if silence > SILENT_BEATS * interval:
+                self._tell_silence(silence)
+            # A tab that becomes visible begins anew, too; a hidden one has no right to take it.
+            if silence > self._options.stale_threshold and self._visibility.is_visible:
                 self._seen_at = now
                 self._steal()
             elif self.leader is None or now - self._seen_at > interval:
@@ -154,6 +172,14 @@ class Following:
             self._watch()
 
         self._timer = self._clock.call_later(interval, look)
+
+    def _tell_silence(self, seconds: float) -> None:
+        """Whoever has asked for a diagnosis gets the one that can be made from here."""
+        for request_id, answer in self._answers.items():
+            if request_id.startswith("doctor") and not answer.done():
+                from .doctor import silent
+
+                answer.set_result(silent(seconds))
 
 
 def _settle(answer: asyncio.Future[Any], reply: Message) -> None:

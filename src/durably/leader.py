@@ -26,12 +26,11 @@ from .errors import (
     StorageRefused,
 )
 from .events import (
-    StorageFullEvent,
-    StorageLostEvent,
     StorageMemory,
     TabFollower,
     TabLeader,
     WorkerError,
+    storage_event,
 )
 from .handover import Handover
 from .jobs import AnyJob
@@ -207,6 +206,8 @@ class Leader:
         return None
 
     def _give_up(self, error: Exception) -> None:
+        if isinstance(error, StorageError) and not isinstance(error, StorageLost):
+            self._events.emit_now(storage_event(error))  # A loss was told when it was found.
         if self._is_entered:
             # `__aenter__` has returned long ago, so this is the only place where it can be said.
             message = f"{self._name!r} stops working: {error}"
@@ -242,7 +243,6 @@ class Leader:
             poll_interval=environment.poll_interval,
         )
         worker = self._worker = Worker(term, self._jobs, is_claiming=self._is_working)
-        database.on_full = self._full
         self._events.durable_up_to(database.commits)
         self._events.emit(TabLeader())
         desk = Desk(term, worker)
@@ -344,6 +344,7 @@ class Leader:
         database = Database(self._name, mirror, self.environment.clock)
         database.on_durable = self._events.durable_up_to
         database.on_failure = self._failed
+        database.on_full = self._full
         try:
             await database.open()
             self._epoch = mirror.epoch
@@ -354,17 +355,13 @@ class Leader:
 
     def _full(self, error: StorageFull | None) -> None:
         if error is not None:
-            self._events.emit_now(
-                StorageFullEvent(usage_bytes=error.usage_bytes, quota_bytes=error.quota_bytes)
-            )
+            self._events.emit_now(storage_event(error))
         elif self._worker is not None:
             self._worker.wake()
 
     def _failed(self, error: StorageError) -> None:
-        if isinstance(error, StorageLost):
-            self._events.emit_now(StorageLostEvent(reason=str(error)))
-        elif isinstance(error, StorageFenced):
-            self._events.emit_now(TabFollower())
+        is_fenced = isinstance(error, StorageFenced)
+        self._events.emit_now(TabFollower() if is_fenced else storage_event(error))
         self._lose()
 
     def _lose(self) -> None:

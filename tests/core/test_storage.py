@@ -12,12 +12,14 @@ import pytest
 from durably import (
     DamagedDatabase,
     Durably,
+    NewerSchema,
     RunStatus,
     Step,
     StorageError,
     StorageLost,
     StorageRefused,
     job,
+    schema,
 )
 from durably.local import FileMirror
 from durably.testing import FakeClock, MemoryDisk, MemoryMirror, memory_environment, settle
@@ -242,6 +244,47 @@ async def test_refused_storage_is_an_error_that_says_what_to_do(tab: Tab) -> Non
     with pytest.raises(StorageRefused, match="when_refused"):
         async with tab.durably(idle):
             pass
+
+
+async def test_database_that_cannot_be_opened_is_told_to_whoever_listens_already(tab: Tab) -> None:
+    refused, newer, damaged = (tab.durably(idle) for _ in range(3))
+    told = [record(durably) for durably in (refused, newer, damaged)]
+    tab.disk.fail(1, "refuse")
+    with pytest.raises(StorageRefused) as refusal:
+        await refused.__aenter__()
+    tab.disk.revive()
+    async with tab.durably(idle):
+        pass
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION - 1)
+        with pytest.raises(NewerSchema):
+            await newer.__aenter__()
+    tab.disk.image = b"not a database" * 100
+    with pytest.raises(DamagedDatabase):
+        await damaged.__aenter__()
+
+    assert [types(events) for events in told] == [["storage:refused"]] * 3
+    assert [events[0].error for events in told] == [
+        "StorageRefused",
+        "NewerSchema",
+        "DamagedDatabase",
+    ]
+    assert told[0][0].reason == str(refusal.value)
+
+
+async def test_opening_that_waits_for_room_says_so(tab: Tab) -> None:
+    durably = tab.durably(idle)
+    told = record(durably)
+    tab.disk.fail(1, "full")
+    entering = asyncio.ensure_future(durably.__aenter__())
+    await settle()
+    before = types(told)
+    await tab.clock.advance(2)
+    await entering
+
+    assert before == ["storage:full"]
+    assert await (await durably.trigger(idle())).result() == "done"
+    await durably.__aexit__(None, None, None)
 
 
 async def test_after_a_refusal_the_leadership_is_free_again(tab: Tab) -> None:

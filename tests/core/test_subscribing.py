@@ -236,6 +236,7 @@ async def test_operational_events_are_those_about_the_machinery(tab: Tab) -> Non
         "run:requeued",
         "worker:error",
         "storage:memory",
+        "storage:refused",
         "storage:full",
         "storage:lost",
         "tab:leader",

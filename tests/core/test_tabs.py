@@ -10,6 +10,7 @@ import pytest
 
 from durably import (
     InvalidOption,
+    NewerSchema,
     NoAnswer,
     NotOpen,
     RunConflict,
@@ -18,10 +19,14 @@ from durably import (
     RunStatus,
     Step,
     Tabs,
+    ValidationError,
     WaitNotFound,
     job,
+    protocol,
+    schema,
 )
 from durably.database import Database
+from durably.desk import Desk
 from durably.protocol import ANSWER_TIMEOUT
 from durably.testing import MemoryMirror, settle
 from tests.core.kit import Bodies, Gate, Tab, record, types, until
@@ -275,6 +280,58 @@ async def test_request_that_nobody_answers_is_given_up(tab: Tab) -> None:
             await asking
 
 
+@pytest.mark.parametrize("is_visible", [True, False])
+async def test_doctor_of_a_follower_says_that_the_leader_is_frozen(
+    tab: Tab, is_visible: bool
+) -> None:
+    async with pair(tab, idle) as tabs:
+        if not is_visible:
+            tabs.other.visibility.hide()
+        silence(tabs.leader)
+        asking = asyncio.ensure_future(tabs.follower.doctor())
+        await tab.clock.advance(20)
+        diagnosis = await asking
+
+        assert tabs.follower.tabs.role == "follower"
+        assert diagnosis.silence is not None
+        assert diagnosis.silence.kind == "leader-frozen"
+        assert "no life for 20 s" in str(diagnosis)
+        assert "takes over after stale_threshold" in str(diagnosis)
+        assert (diagnosis.health, diagnosis.unfinished, diagnosis.runs) == (None, None, ())
+        assert not diagnosis.is_sound
+
+
+async def test_doctor_of_a_follower_waits_for_a_leader_that_takes_its_time_and_goes_on(
+    tab: Tab, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(desk: Desk, limit: int) -> object:
+        await gate()
+        return await examine(desk, limit)
+
+    examine = Desk.doctor
+    monkeypatch.setattr(Desk, "doctor", slow)
+    async with pair(tab, idle) as tabs:
+        asking = asyncio.ensure_future(tabs.follower.doctor())
+        await tab.clock.advance(60)
+        gate.open()
+        diagnosis = await asking
+
+        assert diagnosis.silence is None
+        assert diagnosis.is_sound
+
+
+async def test_follower_that_stood_still_itself_calls_no_leader_frozen(tab: Tab) -> None:
+    async with pair(tab, idle) as tabs:
+        silence(tabs.leader)
+        await tab.clock.advance(9)
+        await tab.clock.freeze(100)
+        asking = asyncio.ensure_future(tabs.follower.doctor())
+        await tab.clock.advance(9)
+
+        assert not asking.done()
+        asking.cancel()
+
+
 async def test_request_of_another_version_is_refused_with_a_reason(tab: Tab) -> None:
     import json
 
@@ -296,6 +353,67 @@ async def test_request_of_another_version_is_refused_with_a_reason(tab: Tab) -> 
             "run": "ValidationError",
             "_flush": "ValidationError",
         }
+
+
+async def test_request_of_another_protocol_is_refused_with_a_reason(
+    tab: Tab, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = another(tab)
+    async with tab.durably(idle) as leader:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(protocol, "PROTOCOL", 2)
+            async with other.durably(idle) as newer:
+                with pytest.raises(ValidationError, match="another version of durably"):
+                    await newer.trigger(idle())
+
+                assert await leader.list_runs() == []
+    assert "has another version of durably; reload" in caplog.text
+
+
+async def test_leader_without_a_job_leaves_its_runs_to_the_next_leader_that_has_it(
+    tab: Tab,
+) -> None:
+    @job
+    async def new_in_this_version(step: Step) -> str:
+        return "done"
+
+    old = tab.durably(idle)
+    await old.__aenter__()
+    async with another(tab).durably(new_in_this_version) as new:
+        handle = await new.trigger(new_in_this_version())
+        await settle()
+        before = await new.get_run(handle.id)
+        (diagnosed,) = (await new.doctor()).runs
+        await old.__aexit__(None, None, None)
+
+        assert before.status is RunStatus.PENDING
+        assert "unknown-job" in diagnosed.kinds
+        assert await handle.result() == "done"
+        assert new.tabs.role == "leader"
+
+
+async def test_tab_of_an_older_version_stands_back_behind_a_newer_schema_and_says_so(
+    tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with tab.life(idle, autostart=False) as newer:
+        await newer.durably.trigger(idle())
+        async with another(tab).durably(idle) as older:
+            told = record(older)
+            monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
+            await newer.close()
+            with pytest.raises(NewerSchema, match="update durably"):
+                await older.list_runs()
+            image = tab.disk.image
+
+            assert types(told) == ["storage:refused", "worker:error"]
+            assert told[0].error == "NewerSchema"
+            assert "schema 2" in told[0].reason
+    monkeypatch.undo()
+    assert tab.disk.image == image
+    async with tab.durably(idle) as updated:
+        (run,) = await updated.list_runs()
+
+        assert await updated.result(run.id) == "done"
 
 
 async def test_messages_that_cannot_be_read_are_passed_over(

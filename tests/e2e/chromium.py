@@ -12,8 +12,8 @@ import re
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -63,6 +63,12 @@ COUNT_FREEZES = """
 }
 """
 
+
+GARBAGE_ROUNDS = 2
+A_TASK_LATER = "new Promise((resolve) => setTimeout(resolve))"
+NOTE_RETURN = """
+() => addEventListener("pageshow", ({ persisted }) => { globalThis.__returned = persisted; })
+"""
 
 COUNT_CLOSES = """
 globalThis.__closes = 0;
@@ -159,6 +165,29 @@ class Chromium:
     def thaw(self, page: Page) -> None:
         """Let a frozen page go on. It stays hidden until ``show``."""
         self._set_lifecycle(page, "active")
+
+    @contextmanager
+    def away(self, page: Page, url: str) -> Iterator[None]:
+        """Lead the page to another one, and back again behind the block; the first page is in the
+        back-forward cache meanwhile.
+        """
+        session = self._session(page)
+        # What Pyodide has let go of runs a finalizer when it is collected, and Chromium keeps no
+        # page that runs anything.
+        for _ in range(GARBAGE_ROUNDS):
+            session.send("HeapProfiler.collectGarbage")
+            page.evaluate(A_TASK_LATER)
+        refusals: list[object] = []
+        session.send("Page.enable")
+        session.on("Page.backForwardCacheNotUsed", lambda refusal: refusals.append(refusal))
+        page.evaluate(NOTE_RETURN)
+        page.goto(url)
+        yield
+        self.show(page)
+        page.go_back(wait_until="commit")
+        has_returned = page.evaluate("globalThis.__returned")
+        session.detach()
+        assert has_returned, f"Chromium did not keep the page: {refusals}"
 
     def limit_storage(self, origin: str, size_bytes: int | None) -> None:
         """Give an origin a quota; None for the usual one.

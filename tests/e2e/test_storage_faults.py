@@ -138,6 +138,7 @@ def test_quota_that_leaves_no_room_to_begin_is_a_clear_error(
 
     assert "StorageFull" in text
     assert "Free some space" in text
+    assert len(host.events("storage:full")) == 1
 
 
 # The connection
@@ -211,6 +212,7 @@ def test_database_that_a_newer_version_upgrades_is_left_to_it(
     text = host.reload().wait_for_crash()
 
     assert outcome == "upgraded"
+    assert len(host.events("storage:refused", error="NewerSchema")) == 1
     assert "a newer version of durably" in lost["reason"]
     assert "a newer version of durably" in stopped["message"]
     assert "NewerSchema" in text
@@ -232,6 +234,7 @@ def test_open_that_another_tab_holds_up_is_refused_and_not_waited_for_without_en
     text = host.open(program="faults").wait_for_crash()
 
     assert outcome == "blocked"
+    assert len(host.events("storage:refused", error="StorageRefused")) == 1
     assert "StorageRefused" in text
     assert "another tab may be deleting or upgrading it" in text
 

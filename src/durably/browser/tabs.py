@@ -71,21 +71,31 @@ class TabLeadership:
 
 
 class TabChannel:
-    """A BroadcastChannel (HTML Living Standard, 9.5), heard by every other tab and worker."""
+    """A BroadcastChannel (HTML Living Standard, 9.5), heard by every other tab and worker.
+
+    It is closed while its page is in the back-forward cache: a message would throw the page out of
+    there (Chromium 156).
+    """
 
     def __init__(self, name: str) -> None:
+        self._name = f"durably:{name}"
         self._callbacks: list[Callable[[str], None]] = []
-        self._channel = js.BroadcastChannel.new(f"durably:{name}")
+        self._channel = js.BroadcastChannel.new(self._name)
+        self._is_away = False
         self._proxy: Any = None  # only while somebody listens
 
     def post(self, message: str) -> None:
-        self._channel.postMessage(message)
+        if not self._is_away:
+            self._channel.postMessage(message)
 
     def subscribe(self, callback: Callable[[str], None]) -> Unsubscribe:
         self._callbacks.append(callback)
         if self._proxy is None:
             self._proxy = create_proxy(self._receive)
-            self._channel.addEventListener("message", self._proxy)
+            self._channel.onmessage = self._proxy
+            js.addEventListener("pagehide", self._proxy)
+            # Captured, so that it is open before the others who hear of it post something.
+            js.addEventListener("pageshow", self._proxy, True)
 
         def unsubscribe() -> None:
             if callback in self._callbacks:
@@ -102,11 +112,20 @@ class TabChannel:
 
     def _stop_listening(self) -> None:
         if self._proxy is not None:
-            self._channel.removeEventListener("message", self._proxy)
+            self._channel.onmessage = None
+            js.removeEventListener("pagehide", self._proxy)
+            js.removeEventListener("pageshow", self._proxy, True)
             self._proxy.destroy()
             self._proxy = None
 
     def _receive(self, event: Any) -> None:
-        if isinstance(event.data, str):
+        if event.type == "pagehide":
+            self._is_away = True
+            self._channel.close()
+        elif self._is_away:
+            self._is_away = False
+            self._channel = js.BroadcastChannel.new(self._name)
+            self._channel.onmessage = self._proxy
+        elif isinstance(getattr(event, "data", None), str):
             for callback in list(self._callbacks):
                 callback(event.data)

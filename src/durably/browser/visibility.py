@@ -2,7 +2,7 @@
 
 A page reads its document (HTML Living Standard, page visibility; WICG Page Lifecycle for freeze and
 resume). A web worker has no document: the page forwards what it sees, with
-``web/forward_visibility.js``.
+``web/forward_visibility.js``. A SharedWorker counts as visible.
 """
 
 from __future__ import annotations
@@ -102,9 +102,10 @@ class ForwardedVisibility(_Subscribers):
 
     def _listen(self, proxy: Any) -> None:
         js.addEventListener("message", proxy)
-        # The page may have forwarded its state before anybody listened.
-        question = js.Object.fromEntries(to_js([["durably", "visibility?"]]))
-        js.postMessage(question)
+        # The page may have forwarded its state before anybody listened. A SharedWorker belongs to
+        # many pages, and asks none.
+        if hasattr(js, "postMessage"):
+            js.postMessage(js.Object.fromEntries(to_js([["durably", "visibility?"]])))
 
     def _stop_listening(self, proxy: Any) -> None:
         js.removeEventListener("message", proxy)

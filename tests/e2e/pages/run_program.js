@@ -1,7 +1,8 @@
 /**
  * Load Pyodide and durably, and run one program to its end.
  * @param {Record<string, string>} options `program`, its `folder` and what it imports from `beside`
- *   there, `stack_switching` to leave it to Pyodide, and whatever the program reads
+ *   there, `stack_switching` to leave it to Pyodide, `wheels` for the folder of another build of
+ *   durably, and whatever the program reads
  * @param {(line: unknown) => void} say receives what the program says
  * @returns {Promise<(what: string) => void>} asks the program for something
  */
@@ -15,8 +16,9 @@ export async function runProgram(options, say) {
     pyodide.registerJsModule("durably_js", { mirror, tabs });
   }
   await pyodide.loadPackage("micropip", { messageCallback: () => {} });
+  const wheels = options.wheels ?? "/site/wheels";
   const wheel =
-    `${location.origin}/site/wheels/durably-0.1.0-py3-none-pyemscripten_2026_0_wasm32.whl`;
+    `${location.origin}${wheels}/durably-0.1.0-py3-none-pyemscripten_2026_0_wasm32.whl`;
   await pyodide.pyimport("micropip").install(wheel);
   const folder = options.folder ?? "/pages/programs";
   const files = ["world", "kit", "jobs"].map((name) => `/pages/programs/${name}.py`);
