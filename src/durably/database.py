@@ -23,6 +23,7 @@ from .landing import Landing
 from .model import Durability
 from .ports import Mirror
 from .schema import prepare
+from .sqlite_codes import code_of, is_busy, is_fault, is_out_of_reach
 
 BUSY_TIMEOUT = 30.0
 """Seconds a write waits for another process that holds the file; the event loop stands still
@@ -31,33 +32,6 @@ OPENING_PAUSE = 0.02
 """Seconds between two tries to open a file that is locked."""
 FULL_RETRY_INTERVAL = 2.0
 """Seconds between two tries to write to a storage that was full."""
-REFUSALS = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""What SQLite says of a file that it cannot get at; anything else is about what is in it."""
-
-FAULTS = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""What the place where the file lies can do to an open database."""
 
 Parameters = Mapping[str, object]
 
@@ -85,6 +59,8 @@ class Database:
         self._in_transaction = False
         self._is_committing = False
         self._waiters: list[Landing] = []
+        self._wanted: Durability = "relaxed"
+        """What the strictest of them asks of the next commit."""
         self._left_behind: Landing | None = None
         """Done when the commit under way is, for what came too late for it."""
         self._promised = 0
@@ -125,7 +101,7 @@ class Database:
         try:
             await self._connect(path)
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in REFUSALS:
+            if is_out_of_reach(error):
                 raise StorageRefused(self.name, str(error)) from error
             raise DamagedDatabase(self.name, str(error)) from error
         await self.flush("strict")
@@ -271,6 +247,8 @@ class Database:
                 raise self._ended()
             waiter = Landing()
             self._waiters.append(waiter)
+            if durability == "strict":
+                self._wanted = "strict"
             if not self._is_committing:
                 self._commit(durability)
             try:
@@ -297,7 +275,7 @@ class Database:
                 if prepare(connection, self.name, is_shared=self.mirror.is_shared):
                     self.commits += 1
             except sqlite3.DatabaseError as error:
-                if not _is_busy(error) or self._clock.monotonic() > deadline:
+                if not is_busy(error) or self._clock.monotonic() > deadline:
                     raise
             else:
                 return
@@ -329,16 +307,15 @@ class Database:
 
         None for what is a mistake of this library; it shows as it is.
         """
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
+        if code_of(error) == sqlite3.SQLITE_FULL:
             full = StorageFull(self.name)
             if not self._disk_is_full:
                 self._disk_is_full = True
                 self.on_full(full)
             return full
-        if _is_busy(error):
+        if is_busy(error):
             return StorageLost(self.name, f"another program held its file for {BUSY_TIMEOUT} s")
-        return StorageLost(self.name, str(error)) if code in FAULTS else None
+        return StorageLost(self.name, str(error)) if is_fault(error) else None
 
     def _ended(self) -> StorageError:
         return self._failure or TermEnded(self.name, "the term in which it was open has ended")
@@ -357,18 +334,32 @@ class Database:
         self._is_committing = True
 
         def landed(error: StorageError | None) -> None:
-            self._is_committing = False
             waiters, self._waiters = self._waiters, []
+            self._wanted = "relaxed"
             try:
                 if error is None:
                     self._landed(aboard, durability)
                 else:
                     self._fail(error)
             finally:
+                # Whoever waited goes on in here, and what they all write is one commit again.
                 for waiter in waiters:
                     waiter.land(error)
+                self._is_committing = False
+                self._commit_for_waiters()
 
         self.mirror.commit(durability, landed)
+
+    def _commit_for_waiters(self) -> None:
+        """Start the commit that was asked for while the last one landed, if one was."""
+        if not self._waiters:
+            return
+        if self._connection is not None and not self.has_failed:
+            self._commit(self._wanted)
+            return
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.land(self._ended())
 
     def _landed(self, commit: int, durability: Durability) -> None:
         self._durable["relaxed"] = commit
@@ -392,9 +383,3 @@ class Database:
             self.on_failure(error)
         elif not was_full:
             self.on_full(error)
-
-
-def _is_busy(error: sqlite3.DatabaseError) -> bool:
-    """Whether another process has the file for a moment."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)

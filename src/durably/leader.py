@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 REOPENINGS = 3
 """Tries to open a storage again that was there before, one after the other."""
+OFFER_PATIENCE = 1.0
+"""Seconds in which the tab that was offered the leadership can take it, before anybody may."""
 REOPENING_PAUSE = 1.0
 """Seconds between two of them."""
 
@@ -83,7 +85,7 @@ class Leader:
         self._answering: Answering | None = None
         self._epoch: int | None = None
         """Of this term's database."""
-        self._term_over = asyncio.Event()
+        self._term_over = Bell()
         self._handover = Handover(on_rest=self._term_over.set, on_stay=self._stay)
         self._is_stopping = False
         self._stopping = Bell()
@@ -184,12 +186,19 @@ class Leader:
             else:
                 failures = 0
             finally:
+                await self._offer()
                 leadership.release(leaves_runs=self._leaves_runs)
-                if self._handover.successor is not None:
-                    self.asking.line(self.environment).post("handover", to=self._handover.successor)
-                self._handover.successor = None
             if failures:
                 await self._stopping.wait(self.environment.clock, REOPENING_PAUSE)
+
+    async def _offer(self) -> None:
+        """Let the successor take the lock: if it were free, it would go to whoever waits longest,
+        and that one would lead for a moment, and be cut in its first step."""
+        if self._handover.successor is not None:
+            self._term_over.clear()
+            self.asking.line(self.environment).post("handover", to=self._handover.successor)
+            await self._term_over.wait(self.environment.clock, OFFER_PATIENCE)
+        self._handover.successor = None
 
     async def _acquire(self) -> StorageRefused | None:
         """Wait for the leadership; the answer is why there is none, where memory will do."""
@@ -268,7 +277,8 @@ class Leader:
             await self._leave(worker, database, [*duties, over])
 
     async def _until_over(self) -> None:
-        await self._term_over.wait()
+        while not await self._term_over.wait(self.environment.clock, None):
+            pass
 
     async def _leave(
         self, worker: Worker, database: Database, tasks: list[asyncio.Future[None]]

@@ -23,7 +23,7 @@ from durably import database as database_module
 from durably.clock import SystemClock
 from durably.database import Database
 from durably.local import FileMirror, local_environment
-from durably.model import Progress
+from durably.model import Durability, Progress
 from durably.store.runs import NewRun
 from durably.testing import FakeClock, MemoryDisk, MemoryMirror, settle
 from tests.core.kit import OpenStore, Tab, record, steps_told
@@ -259,6 +259,60 @@ async def test_flushes_of_one_turn_need_one_commit(opened: OpenStore) -> None:
     await asyncio.gather(*(opened.database.flush() for _ in range(20)))
 
     assert opened.disk.writes - before == 1
+
+
+async def test_those_whom_one_commit_wakes_share_the_next(opened: OpenStore) -> None:
+    async def write_often() -> None:
+        for _ in range(5):
+            opened.trigger()
+            await opened.database.flush()
+
+    before = opened.disk.writes
+    await asyncio.gather(*(write_often() for _ in range(8)))
+
+    # The first is alone with its first write; from then on all go together.
+    assert opened.disk.writes - before == 6
+
+
+async def test_commit_of_many_is_as_strict_as_the_strictest_asks(
+    opened: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = []
+    commit = MemoryMirror.commit
+
+    def note(self: MemoryMirror, durability: object, *rest: object) -> object:
+        levels.append(durability)
+        return commit(self, durability, *rest)  # type: ignore[arg-type]
+
+    async def write_twice(durability: Durability) -> None:
+        for _ in range(2):
+            opened.trigger()
+            await opened.database.flush(durability)
+
+    monkeypatch.setattr(MemoryMirror, "commit", note)
+    await asyncio.gather(write_twice("relaxed"), write_twice("strict"), write_twice("relaxed"))
+
+    assert levels == ["relaxed", "strict", "strict"]
+
+
+async def test_who_writes_behind_a_commit_that_failed_is_told(
+    opened: OpenStore,
+) -> None:
+    outcomes: list[object] = []
+
+    async def write_again() -> None:
+        opened.trigger()
+        with pytest.raises(StorageLost):
+            await opened.database.flush()
+        try:
+            await opened.database.flush()
+        except StorageLost as error:
+            outcomes.append(error)
+
+    opened.disk.fail(at=opened.disk.writes + 1, fault="lost")
+    await asyncio.gather(write_again(), write_again())
+
+    assert len(outcomes) == 2
 
 
 async def test_flush_with_nothing_new_costs_nothing(opened: OpenStore) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from durably import NotOpen, Step, StorageLost, job
+from durably.leader import OFFER_PATIENCE
 from durably.protocol import STEAL_PAUSE
 from durably.testing import FakeClock, settle
 from tests.core.kit import Bodies, Gate, Tab, record, types
@@ -168,8 +169,6 @@ async def test_tab_that_took_what_was_offered_may_steal_soon_after(tab: Tab) -> 
         other = another(tab)
         async with other.durably(idle) as second:
             await settle()
-            # The hidden tab gets the lock, because it has waited longest, and loses it to the one
-            # that it was offered to.
             tab.visibility.hide()
             await settle()
             offered = second.tabs.role
@@ -184,6 +183,43 @@ async def test_tab_that_took_what_was_offered_may_steal_soon_after(tab: Tab) -> 
             assert offered == "leader"
             assert roles == ("leader", "follower")
             assert second.tabs.role == "leader"
+
+
+async def test_handover_leaves_out_a_hidden_tab_that_has_waited_longer(
+    tab: Tab, gate: Gate, bodies: Bodies
+) -> None:
+    @job
+    async def two_steps(step: Step) -> str:
+        await step.run("a", gate)
+        return await step.run("b", bodies, "b")
+
+    hidden, other = another(tab), another(tab)
+    hidden.visibility.hide()
+    async with tab.durably(two_steps) as first, hidden.durably(two_steps) as passed_over:
+        told = record(passed_over)
+        async with other.durably(two_steps) as second:
+            handle = await second.trigger(two_steps())
+            await gate.entered.wait()
+            tab.visibility.hide()
+            gate.open()
+
+            assert await handle.result() == "b is done"
+            assert (first.tabs.role, second.tabs.role) == ("follower", "leader")
+            assert "tab:leader" not in types(told)
+            assert (gate.visits, bodies.ran) == (1, ["b"])
+
+
+async def test_leadership_that_nobody_takes_is_free_again(tab: Tab) -> None:
+    async with pair(tab, idle) as tabs:
+        follower: Any = tabs.follower._leader.asking.following
+        follower._take = lambda: None
+        tab.visibility.hide()
+        await settle()
+        before = tab.lock.holder is tabs.leader._leader.environment.leadership
+        await tab.clock.advance(OFFER_PATIENCE)
+
+        assert before
+        assert (tabs.leader.tabs.role, tabs.follower.tabs.role) == ("follower", "leader")
 
 
 class SlowTimers(FakeClock):

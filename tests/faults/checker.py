@@ -7,6 +7,7 @@ and never breaks it.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -95,10 +96,15 @@ def _kept(evidence: Evidence) -> Iterator[Violation]:
         row = evidence.steps.get((run, step))
         if row is None:
             yield Violation("kept", f"{step} of {run} was acknowledged and is not stored")
-        elif token not in f"{row['output']} {row['error']}":
+        elif not _holds(row, token):
             yield Violation(
                 "kept", f"{step} of {run}: {token} was acknowledged, stored is {row['output']}"
             )
+
+
+def _holds(row: sqlite3.Row, token: str) -> bool:
+    """Whether a stored step has this token as its outcome; one may be the beginning of another."""
+    return bool(re.search(rf"{re.escape(token)}(?!\d)", f"{row['output']} {row['error']}"))
 
 
 def _not_again(evidence: Evidence) -> Iterator[Violation]:
@@ -136,7 +142,7 @@ def _cut(evidence: Evidence) -> Iterator[Violation]:
         row = evidence.steps.get((run, step))
         if token in acked:
             yield Violation("cut", f"{step} of {run} was cancelled, and {token} acknowledged")
-        if row is not None and token in f"{row['output']} {row['error']}":
+        if row is not None and _holds(row, token):
             yield Violation("cut", f"{step} of {run} was cancelled, and {token} stored")
 
 

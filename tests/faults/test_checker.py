@@ -181,6 +181,20 @@ def test_result_of_a_cancelled_step_is_found(seen_by: str) -> None:
     assert "cut" in world.end().broken()
 
 
+def test_result_whose_token_only_begins_like_that_of_a_cancelled_try_breaks_no_rule() -> None:
+    world = World()
+    world.begin("s0", "t", term=2)
+    world.tell("cut", run="r1", step="s0", token="t")
+
+    assert "cut" not in world.end().broken()
+
+
+def test_acknowledged_result_that_only_begins_like_the_stored_one_is_found(world: World) -> None:
+    world.steps[1][3] = '"t12"'
+
+    assert world.end().broken() >= {"kept"}
+
+
 def test_run_that_was_cancelled_and_is_not_is_found() -> None:
     world = World(HELD)
     world.tell("cancelled", run="r1")

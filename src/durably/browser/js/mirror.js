@@ -214,6 +214,21 @@ function decodeRecord(value, [epoch, seq]) {
   };
 }
 
+/** What to call when the browser closes a connection, while something waits for it.
+ *  @type {WeakMap<IDBDatabase, Set<() => void>>} */
+const CLOSINGS = new WeakMap();
+
+/** @param {IDBDatabase} db */
+function closingsOf(db) {
+  const known = CLOSINGS.get(db);
+  if (known) return known;
+  /** @type {Set<() => void>} */
+  const closings = new Set();
+  CLOSINGS.set(db, closings);
+  db.addEventListener("close", () => closings.forEach((closed) => closed()));
+  return closings;
+}
+
 /**
  * What `listen` resolves with, unless the browser closes the connection: Chromium (seen in 156) then
  * tells most transactions under way nothing at all, and only the connection hears of its `close`.
@@ -223,14 +238,24 @@ function decodeRecord(value, [epoch, seq]) {
  * @returns {Promise<T>}
  */
 function unlessClosed(db, listen) {
-  const heard = new AbortController();
-  /** @type {Promise<T>} */
-  const settled = new Promise((resolve, reject) => {
-    const closed = () => reject(new DOMException("the browser closed the connection", "UnknownError"));
-    db.addEventListener("close", closed, { signal: heard.signal });
-    listen(resolve, reject);
+  const closings = closingsOf(db);
+  return new Promise((resolve, reject) => {
+    const closed = () => refuse(new DOMException("the browser closed the connection", "UnknownError"));
+    /** @param {unknown} error */
+    const refuse = (error) => {
+      closings.delete(closed);
+      reject(error);
+    };
+    closings.add(closed);
+    try {
+      listen((value) => {
+        closings.delete(closed);
+        resolve(value);
+      }, refuse);
+    } catch (error) {
+      refuse(error);
+    }
   });
-  return settled.finally(() => heard.abort());
 }
 
 /**
@@ -538,7 +563,7 @@ class TrackedFile {
    */
   constructor(fs, path, bytes) {
     fs.mkdirTree(path.slice(0, path.lastIndexOf("/")));
-    fs.writeFile(path, bytes);
+    fs.writeFile(path, bytes, { canOwn: true }); // Nobody else has these bytes, and so no copy.
     this.#fs = fs;
     this.#path = path;
     this.#node = fs.lookupPath(path).node;
@@ -717,7 +742,7 @@ export class Mirror {
    */
   commit(isStrict) {
     if (!this.#file?.isDirty && !isStrict && !this.#appending) return false;
-    void this.#commit(isStrict).catch((error) => `lost: ${String(error)}`).then(this.#landed);
+    void this.#commit(isStrict).then(this.#landed, (error) => this.#landed(`lost: ${String(error)}`));
     return true;
   }
 
@@ -810,10 +835,12 @@ export class Mirror {
    * @returns {Promise<string>}
    */
   #append(isStrict, manifest) {
-    const appending = this.#appendNow(isStrict, manifest).finally(() => {
+    const appending = this.#appendNow(isStrict, manifest);
+    const clear = () => {
       this.#appending = null;
-    });
+    };
     this.#appending = appending;
+    appending.then(clear, clear); // The first to hear of it.
     return appending;
   }
 
