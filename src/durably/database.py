@@ -207,7 +207,8 @@ class Database:
     def start_flush(self) -> None:
         """Begin to make durable what was written, and do not wait for it."""
         self._promised = self.commits
-        if self._connection is None or self.has_failed:
+        is_durable = self._durable["relaxed"] >= self._promised
+        if is_durable or self._connection is None or self.has_failed:
             return
         if not self._is_committing:
             self._commit("relaxed")

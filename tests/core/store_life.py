@@ -110,10 +110,11 @@ class StoreLife:
         self._check_file()
 
     async def begin_commit(self) -> None:
+        """Where anything is not durable yet."""
         self._mirror.holds = True
         self.database.start_flush()
         self._promised = self.database.commits
-        if self.under_way is None:
+        if self.under_way is None and self._durable < self._promised:
             self.under_way, self._commits_under_way = deepcopy(self.model), self._promised
         await _turns()
 
