@@ -107,6 +107,7 @@ FOREIGN = ["create table customers (id)", "insert into customers values (1)"]
 
 @pytest.mark.parametrize("user_version", [0, 1, 999])
 @pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+@pytest.mark.cpython_only
 async def test_database_of_another_program_is_refused_and_left_as_it_is(
     tmp_path: Path, user_version: int, journal_mode: str
 ) -> None:
@@ -127,6 +128,7 @@ async def test_database_of_another_program_is_refused_and_left_as_it_is(
     assert path.read_bytes() == foreign
 
 
+@pytest.mark.cpython_only
 async def test_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "shop.sqlite3"
     path.write_bytes(b"these are my notes" * 100)
@@ -136,6 +138,7 @@ async def test_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: P
     assert path.read_bytes() == b"these are my notes" * 100
 
 
+@pytest.mark.cpython_only
 async def test_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     async with Durably("shop", environment=local_environment("shop", tmp_path)):
         pass
@@ -148,6 +151,7 @@ async def test_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_bytes() == newer
 
 
+@pytest.mark.cpython_only
 async def test_folder_in_the_place_of_the_file_is_refused_storage(tmp_path: Path) -> None:
     (tmp_path / "shop.sqlite3").mkdir()
 
@@ -155,6 +159,7 @@ async def test_folder_in_the_place_of_the_file_is_refused_storage(tmp_path: Path
         await Durably("shop", environment=local_environment("shop", tmp_path)).__aenter__()
 
 
+@pytest.mark.cpython_only
 async def test_file_holds_what_was_stored_for_the_next_life(tmp_path: Path) -> None:
     async with Durably("shop", jobs=[idle], environment=local_environment("shop", tmp_path)) as one:
         handle = await one.trigger(idle())
@@ -533,6 +538,7 @@ def plans_of(connection: sqlite3.Connection, statements: list[str]) -> dict[str,
     }
 
 
+@pytest.mark.cpython_only
 async def test_clock_of_a_file_is_the_machines_own(tmp_path: Path) -> None:
     environment = local_environment("shop", tmp_path)
     database = Database("shop", FileMirror("shop", tmp_path / "a" / "shop.sqlite3"), FakeClock())

@@ -368,6 +368,7 @@ async def test_key_with_two_running_runs_is_told(
     assert "concurrency key 'stand/k' has more than one running run" in diagnosis.problems
 
 
+@pytest.mark.cpython_only
 async def test_file_that_sqlite_finds_torn_is_told(tmp_path: Path) -> None:
     @job
     async def fill(step: Step) -> None:

@@ -99,6 +99,7 @@ async def test_persist_is_asked_for_and_told(tab: Tab) -> None:
     assert (before, answer, after) == (False, True, True)
 
 
+@pytest.mark.cpython_only
 async def test_file_is_its_users_own(tmp_path: Path) -> None:
     environment = local_environment("test", tmp_path)
     async with Durably("test", jobs=[idle], environment=environment) as durably:

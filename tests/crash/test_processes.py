@@ -6,11 +6,11 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from durably import owners
 from tests.crash.processes import Process, Processes
 
 pytestmark = pytest.mark.cpython_only
@@ -21,7 +21,9 @@ RUN = "select status, lease_generation, interruptions from runs where job = 'thr
 
 STALE = "requeued: its heartbeat is stale"
 
-needs_proof = pytest.mark.skipif(owners.fcntl is None, reason="no end is proven without flock")
+needs_proof = pytest.mark.skipif(
+    find_spec("fcntl") is None, reason="no end is proven without flock"
+)
 
 
 @pytest.fixture
