@@ -186,19 +186,21 @@ class Leader:
             else:
                 failures = 0
             finally:
-                await self._offer()
-                leadership.release(leaves_runs=self._leaves_runs)
+                try:
+                    await self._offer()
+                finally:  # Whoever leaves meanwhile cancels the offer, and must not keep the lock.
+                    leadership.release(leaves_runs=self._leaves_runs)
             if failures:
                 await self._stopping.wait(self.environment.clock, REOPENING_PAUSE)
 
     async def _offer(self) -> None:
         """Let the successor take the lock: if it were free, it would go to whoever waits longest,
         and that one would lead for a moment, and be cut in its first step."""
-        if self._handover.successor is not None:
+        successor, self._handover.successor = self._handover.successor, None
+        if successor is not None:
             self._term_over.clear()
-            self.asking.line(self.environment).post("handover", to=self._handover.successor)
+            self.asking.line(self.environment).post("handover", to=successor)
             await self._term_over.wait(self.environment.clock, OFFER_PATIENCE)
-        self._handover.successor = None
 
     async def _acquire(self) -> StorageRefused | None:
         """Wait for the leadership; the answer is why there is none, where memory will do."""
@@ -277,8 +279,7 @@ class Leader:
             await self._leave(worker, database, [*duties, over])
 
     async def _until_over(self) -> None:
-        while not await self._term_over.wait(self.environment.clock, None):
-            pass
+        await self._term_over.wait(self.environment.clock, None)
 
     async def _leave(
         self, worker: Worker, database: Database, tasks: list[asyncio.Future[None]]

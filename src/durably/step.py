@@ -298,14 +298,11 @@ def _call_site() -> str:
 
 def _identity(name: str, key: object) -> str:
     """What identifies a step in its run: its name, with its key where it is one of a loop."""
-    if key is None or type(name) is not str or not name:
-        check_text("a step's name", name)
+    check_text("a step's name", name)
     if key is None:
         return name
     identity = f"{name}[{key}]"
-    if not identity.isascii():
-        check_text("a step's name", name)
-        check_text("a step's key", identity)
+    check_text("a step's key", identity)
     return identity
 
 

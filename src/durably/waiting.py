@@ -25,7 +25,6 @@ from .model import ErrorInfo, Progress, Run, RunStatus, Wait
 from .store.runs import Ending
 
 ENDINGS = (RunComplete, RunFail, RunCancel, RunDelete)
-FOLLOWED = frozenset(kind.type for kind in (*ENDINGS, RunProgress, LogWrite))
 
 
 async def wait_until_terminal(
@@ -54,13 +53,12 @@ async def wait_until_terminal(
             on_progress(progress)
 
     def listen(event: Event) -> None:
-        if event.type in FOLLOWED:
-            if isinstance(event, ENDINGS):
-                ended.set()
-            elif isinstance(event, RunProgress):
-                tell(event.progress)
-            elif isinstance(event, LogWrite) and on_log is not None:
-                on_log(event)
+        if isinstance(event, ENDINGS):
+            ended.set()
+        elif isinstance(event, RunProgress):
+            tell(event.progress)
+        elif isinstance(event, LogWrite) and on_log is not None:
+            on_log(event)
 
     if not is_text(run_id):
         raise RunNotFound(run_id)

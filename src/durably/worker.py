@@ -49,8 +49,8 @@ class Worker:
         self._stops = 0
         """How often ``stop`` was called."""
         self._is_lost = False
-        self._resting: set[str] = set()
-        """The runs that ``rest`` gave back, as long as they may have to be taken again."""
+        self._given_back = 0
+        """How many runs ``rest`` gave back that may have to be taken again while nobody sees it."""
         self._parked: set[str] = set()
         self._unknown_jobs_told: set[str] = set()
 
@@ -123,7 +123,7 @@ class Worker:
         """Claim nothing more, and return when every step under way has ended; however long that
         takes. The runs are given back; ``start`` takes them again, also while nobody sees it."""
         self._is_claiming = False
-        self._resting |= self.executions.keys()
+        self._given_back = len(self.executions)
         for execution in self.executions.values():
             execution.suspend()
         await self._until_ended(None)
@@ -219,7 +219,7 @@ class Worker:
         return (
             not self._is_lost
             and running < self._term.options.max_concurrent_runs
-            and (self._term.visibility.is_visible or bool(self._resting))
+            and (self._given_back > 0 or self._term.visibility.is_visible)
             and not self._term.database.is_full
         )
 
@@ -229,10 +229,7 @@ class Worker:
         left_out = {*self.executions, *self._parked}
         now = term.clock.now()
         claim = term.store.leases.claim(self._jobs.keys(), term.owner, now, left_out)
-        if claim is None or term.visibility.is_visible:
-            self._resting.clear()
-        else:
-            self._resting.pop()
+        self._given_back = max(self._given_back - 1, 0) if claim else 0
         return claim
 
     def _start_execution(self, claim: Claim) -> Execution:

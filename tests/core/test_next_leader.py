@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -220,6 +221,24 @@ async def test_leadership_that_nobody_takes_is_free_again(tab: Tab) -> None:
 
         assert before
         assert (tabs.leader.tabs.role, tabs.follower.tabs.role) == ("follower", "leader")
+
+
+async def test_tab_that_leaves_while_it_offers_the_leadership_lets_the_lock_go(tab: Tab) -> None:
+    other = another(tab)
+    async with AsyncExitStack() as leading:
+        leader = await leading.enter_async_context(tab.durably(idle))
+        async with other.durably(idle) as follower:
+            await settle()
+            following: Any = follower._leader.asking.following
+            following._take = lambda: None
+            tab.visibility.hide()
+            await settle()
+            is_offering = leader._leader.environment.leadership is tab.lock.holder
+            await leading.aclose()
+            await settle()
+
+            assert is_offering
+            assert follower.tabs.role == "leader"
 
 
 class SlowTimers(FakeClock):
