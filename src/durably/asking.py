@@ -34,6 +34,8 @@ class Asking:
         self.following: Following | None = None
         self._watchers: list[Callable[[], None]] = []
         self._no_steal_before = 0.0
+        self.known_epoch = 0
+        """The highest that this tab has had, or has heard of."""
 
     def check_open(self) -> None:
         """Raise NotOpen outside the block."""
@@ -57,19 +59,20 @@ class Asking:
 
         Where whoever is asked stops leading, the next one is asked. Raises what the verb raises.
         """
-        from .database import TermEnded
-
         is_repeated = False
         while True:
             desk = await self.whom()
             try:
                 return await desk.ask(verb, arguments)
-            except (StorageFenced, TermEnded, Unanswered):
+            except Unanswered:
                 is_repeated = True
             except DurablyError as error:
-                if not (is_repeated and _was_done(verb, error)):
+                if _is_of_an_ended_term(error):
+                    is_repeated = True
+                elif is_repeated and _was_done(verb, error):
+                    return None
+                else:
                     raise
-                return None
 
     async def whom(self) -> Desk | Following:
         """Waits until there is somebody. Raises NotOpen, and what the opening raised."""
@@ -152,6 +155,8 @@ class Asking:
     def unfollow(self) -> None:
         """Harmless where nobody is followed."""
         if self.following is not None:
+            beat = self.following.leader
+            self.known_epoch = max(self.known_epoch, (beat and beat["epoch"]) or 0)
             self.pause()
             self.following.close()
             self.following = None
@@ -162,6 +167,13 @@ class Asking:
         if moment >= self._no_steal_before:
             self._no_steal_before = moment + STEAL_PAUSE
             environment.leadership.steal()
+
+
+def _is_of_an_ended_term(error: DurablyError) -> bool:
+    """Whether the desk that was asked stopped leading meanwhile."""
+    from .database import TermEnded
+
+    return isinstance(error, StorageFenced | TermEnded)
 
 
 def _was_done(verb: str, error: DurablyError) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import cast
 
@@ -130,7 +130,7 @@ class Checkpointing:
         self._execution.check_owned()
         return value
 
-    async def _checkpoint(
+    def _checkpoint(
         self,
         name: str,
         durability: Durability,
@@ -138,8 +138,8 @@ class Checkpointing:
         *,
         output: str | None = None,
         error: ErrorInfo | None = None,
-    ) -> None:
-        """Store the outcome of a step. On return it is durable, and the event is delivered."""
+    ) -> Awaitable[None]:
+        """Store the outcome of a step. Awaited, it is durable, and the event is delivered."""
         execution, run_id, job = self._execution, self._run_id, self._job
 
         def store() -> None:
@@ -149,4 +149,4 @@ class Checkpointing:
             else:
                 execution.term.tell(StepFail(run_id=run_id, job=job, step=name, error=error))
 
-        await execution.make_durable(store, durability)
+        return execution.make_durable(store, durability)

@@ -89,14 +89,14 @@ class Database:
         """True where nothing more can be made durable in this term."""
         return self._failure is not None and not self.is_full
 
-    async def open(self) -> None:
+    async def open(self, known_epoch: int = 0) -> None:
         """Take over, load, check, and bring to today's schema; all of it is durable on return.
 
         Raises what ``Mirror.take_over`` raises, StorageRefused where the file cannot be opened,
         DamagedDatabase where SQLite cannot read it or it belongs to another program, and
         NewerSchema. In each case what is stored stays as it is.
         """
-        path = await self.mirror.take_over()
+        path = await self.mirror.take_over(known_epoch)
         self.mirror.on_failure(self._lose)
         try:
             await self._connect(path)
@@ -238,7 +238,8 @@ class Database:
         wanted = self.commits
         if self._durable[durability] >= wanted:
             return
-        self._promised = max(self._promised, wanted)
+        if wanted > self._promised:
+            self._promised = wanted
         if not self._is_committing and self._failure is None and self._connection is not None:
             self._commit(durability)  # In a file it lands before this returns.
         while self._durable[durability] < wanted:

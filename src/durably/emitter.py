@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 from weakref import finalize
 
 from .clock import Clock
@@ -20,6 +21,7 @@ EVENT_QUEUE_LIMIT = 10_000
 """Events kept for one reader of ``events()`` that does not keep up."""
 
 Listener = Callable[[Event], object]
+T = TypeVar("T")
 ErrorHandler = Callable[[BaseException, Event], object]
 
 
@@ -33,8 +35,9 @@ class Emitter:
         self._staged: deque[tuple[int, Event]] = deque()
         self._listeners: dict[str, list[Listener]] = {}
         """By type of event; under "*" for all types."""
-        self._run_listeners: dict[str, list[Listener]] = {}
-        """By the id of the run: a thousand who wait for a run each do not hear of each other's."""
+        self._run_listeners: dict[str, list[tuple[Listener, tuple[type[Event], ...]]]] = {}
+        """By the id of the run, with the types that are listened for: a thousand who wait for a run
+        each do not hear of each other's, and he who waits for the end of one not of its steps."""
         self._error_handlers: list[ErrorHandler] = []
         self._stream_ends: list[Callable[[None], None]] = []
         self._is_delivering = False
@@ -57,13 +60,11 @@ class Emitter:
     def on(self, event_type: str, listener: Listener) -> Callable[[], None]:
         return self._subscribe(self._listeners, event_type, listener)
 
-    def on_run(self, run_id: str, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with every event of one run."""
-        return self._subscribe(self._run_listeners, run_id, listener)
+    def on_run(self, run_id: str, listener: Listener, *types: type[Event]) -> Callable[[], None]:
+        """Call ``listener`` with every event of one run, or with those of these types."""
+        return self._subscribe(self._run_listeners, run_id, (listener, types))
 
-    def _subscribe(
-        self, table: dict[str, list[Listener]], key: str, listener: Listener
-    ) -> Callable[[], None]:
+    def _subscribe(self, table: dict[str, list[T]], key: str, listener: T) -> Callable[[], None]:
         listeners = table.setdefault(key, [])
         listeners.append(listener)
         self.on_interest()
@@ -97,7 +98,8 @@ class Emitter:
 
     def durable_up_to(self, commit: int) -> None:
         """Every commit up to this number is durable: deliver what was staged under them."""
-        self._durable = max(self._durable, commit)
+        if commit > self._durable:
+            self._durable = commit
         self._deliver_ready()
 
     def drop_staged(self) -> None:
@@ -172,17 +174,18 @@ class Emitter:
         object.__setattr__(event, "at", self._clock.now())
         self._hand_out(event, listeners)
 
-    def _listeners_of(self, event: Event) -> tuple[Listener, ...]:
+    def _listeners_of(self, event: Event) -> list[Listener]:
         of_run = self._run_listeners.get(getattr(event, "run_id", None) or "", ())
+        listeners = [listener for listener, types in of_run if not types or type(event) in types]
         if not self._listeners:
-            return tuple(of_run)
-        return (
+            return listeners
+        return [
             *self._listeners.get(event.type, ()),
             *self._listeners.get("*", ()),
-            *of_run,
-        )
+            *listeners,
+        ]
 
-    def _hand_out(self, event: Event, listeners: tuple[Listener, ...]) -> None:
+    def _hand_out(self, event: Event, listeners: list[Listener]) -> None:
         for listener in listeners:
             try:
                 listener(event)

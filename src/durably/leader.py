@@ -357,8 +357,9 @@ class Leader:
         database.on_failure = self._failed
         database.on_full = self._full
         try:
-            await database.open()
+            await database.open(self.asking.known_epoch)
             self._epoch = mirror.epoch
+            self.asking.known_epoch = mirror.epoch or self.asking.known_epoch
         except BaseException:
             await database.close()
             raise

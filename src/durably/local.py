@@ -25,7 +25,7 @@ class FileMirror:
         self._name = name
         self._path = path
 
-    async def take_over(self) -> str:
+    async def take_over(self, known_epoch: int = 0) -> str:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()
@@ -79,7 +79,7 @@ class VolatileMirror:
     is_shared = False
     epoch = None
 
-    async def take_over(self) -> str:
+    async def take_over(self, known_epoch: int = 0) -> str:
         return ":memory:"
 
     def commit(self, durability: Durability, landed: Landed) -> None:

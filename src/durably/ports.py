@@ -56,13 +56,16 @@ class Mirror(Protocol):
         because the file itself is shared."""
         ...
 
-    async def take_over(self) -> str:
+    async def take_over(self, known_epoch: int = 0) -> str:
         """Refuse every later write of earlier owners, load the last state, and return the path
         of the file that SQLite is to open. An empty file means that nothing was stored.
 
-        Raises StorageRefused where there is no storage, and DamagedDatabase where what is stored
-        is not one whole; then nothing that was stored has been changed, though the fence may have
-        been added to.
+        ``known_epoch`` is the highest of which the program knows. Where the storage has come to no
+        such epoch it was cleared, and nothing empty, or begun anew elsewhere, takes its place.
+
+        Raises StorageLost then, StorageRefused where there is no storage, and DamagedDatabase where
+        what is stored is not one whole; then nothing that was stored has been changed, though the
+        fence may have been added to.
         """
         ...
 

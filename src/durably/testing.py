@@ -139,6 +139,10 @@ class MemoryDisk:
         self._plan = None
         self.is_dead = False
 
+    def clear(self) -> None:
+        """Let everything that is stored be gone, as when the user clears the site's data."""
+        self.epoch, self.image = 0, b""
+
     def write(self, epoch: int, image: bytes) -> Fault | Literal["fenced"] | None:
         """Store the image of a commit of ``epoch``; the answer is what went wrong."""
         if self.is_dead:
@@ -172,10 +176,12 @@ class MemoryMirror:
         """The image of the last commit that was acknowledged."""
         self._tell_failure: Callable[[StorageError], None] = lambda error: None
 
-    async def take_over(self) -> str:
+    async def take_over(self, known_epoch: int = 0) -> str:
         disk = self._disk
         if disk._plan is not None and disk._plan[1] == "refuse":
             raise StorageRefused(self._name, "the test refuses it")
+        if disk.epoch < known_epoch:
+            raise StorageLost(self._name, "the test cleared it")
         if disk.image and not disk.image.startswith(b"SQLite format 3\0"):
             raise DamagedDatabase(self._name, "it does not begin like a SQLite file")
         disk.epoch += 1

@@ -65,7 +65,13 @@ async def wait_until_terminal(
     await leader.asking.whom()
     clock, poll_interval = leader.environment.clock, leader.environment.poll_interval
     started = clock.monotonic()
-    unsubscribe, unwatch = events.on_run(run_id, listen), leader.asking.on_change(ended.set)
+    # Of its steps nothing is wanted, and telling of those costs each of them.
+    followed = [
+        *([] if on_progress is None else [RunProgress]),
+        *([] if on_log is None else [LogWrite]),
+    ]
+    unsubscribe = events.on_run(run_id, listen, *ENDINGS, *followed)
+    unwatch = leader.asking.on_change(ended.set)
     try:
         while True:
             try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 
 from .clock import Bell
 from .errors import LeaseLost, StorageError, StorageFull
@@ -204,12 +205,13 @@ class Worker:
             return None
         return self._start_execution(claim)
 
-    def _claim_successor(self) -> Claim | None:
-        """What takes the place of a run that ends. None also where finding that takes a look."""
+    def _claim_successor(self, ending: str) -> Claim | None:
+        """What takes the place of the run that ends in this transaction. None also where finding
+        that takes a look."""
         if not (self._has_backlog and self._is_claiming):
             return None
         try:
-            return self._oldest() if self._may_claim(len(self.executions) - 1) else None
+            return self._oldest(ending) if self._may_claim(len(self.executions) - 1) else None
         except StorageError:
             raise  # The transaction is gone, and the end of the run with it.
         except Exception:
@@ -223,10 +225,10 @@ class Worker:
             and not self._term.database.is_full
         )
 
-    def _oldest(self) -> Claim | None:
+    def _oldest(self, ended: str | None = None) -> Claim | None:
         """Claim the oldest run there is, and none whose old execution is winding down here."""
         term = self._term
-        left_out = {*self.executions, *self._parked}
+        left_out = {*self.executions, *self._parked} - {ended}
         now = term.clock.now()
         claim = term.store.leases.claim(self._jobs.keys(), term.owner, now, left_out)
         self._given_back = max(self._given_back - 1, 0) if claim else 0
@@ -239,7 +241,7 @@ class Worker:
             RunClaimed(run_id=lease.run_id, job=claim.job, lease_generation=lease.generation)
         )
         execution = Execution(self._term, claim)
-        execution.claim_successor = self._claim_successor
+        execution.claim_successor = partial(self._claim_successor, execution.run_id)
         task = asyncio.ensure_future(execute(execution, self._jobs))
         execution.task = task
         self.executions[execution.run_id] = execution

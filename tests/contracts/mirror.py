@@ -35,6 +35,10 @@ class Mirrors(ABC):
         """Make what is stored something that is not one whole."""
         raise NotImplementedError
 
+    async def clear(self) -> None:
+        """Let all that is stored be gone, as its user can."""
+        raise NotImplementedError
+
     async def stored(self) -> object:
         """All that is stored, to be compared."""
         raise NotImplementedError
@@ -90,13 +94,19 @@ class Opened:
 
 
 @asynccontextmanager
-async def life(mirrors: Mirrors) -> AsyncIterator[Opened]:
+async def life(mirrors: Mirrors, known_epoch: int | None = None) -> AsyncIterator[Opened]:
     mirror = mirrors.make()
-    opened = Opened(mirror, await mirror.take_over())
+    opened = Opened(mirror, await mirror.take_over(known_epoch or 0))
     try:
         yield opened
     finally:
         await opened.close()
+
+
+async def write_and_commit(opened: Opened, *notes: str) -> None:
+    for note in notes:
+        opened.write(note)
+        await opened.commit()
 
 
 class StateContract:
@@ -254,6 +264,50 @@ class FenceContract:
 
         assert None not in epochs
         assert len(set(epochs)) == 3
+
+    async def test_storage_that_has_come_to_the_known_epoch_or_further_is_taken_over(
+        self, mirrors: Mirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            await write_and_commit(opened, "kept")
+            known_epoch = opened.mirror.epoch
+        for _ in range(2):
+            async with life(mirrors, known_epoch) as opened:
+                assert opened.notes() == ["kept"]
+
+    async def test_storage_that_was_cleared_is_lost_for_whoever_knows_of_it(
+        self, mirrors: Mirrors
+    ) -> None:
+        async with life(mirrors) as opened:
+            await write_and_commit(opened, "gone")
+            known_epoch = opened.mirror.epoch
+        await mirrors.clear()
+        mirror = mirrors.make()
+
+        assert known_epoch is not None
+        with pytest.raises(StorageLost):
+            await mirror.take_over(known_epoch)
+        await mirror.close()
+        async with life(mirrors) as opened:
+            assert (opened.mirror.epoch, opened.notes()) == (1, [])
+
+    async def test_storage_that_was_begun_anew_is_left_alone_by_whoever_knew_the_old_one(
+        self, mirrors: Mirrors
+    ) -> None:
+        for _ in range(2):
+            async with life(mirrors) as opened:
+                known_epoch = opened.mirror.epoch
+        await mirrors.clear()
+        async with life(mirrors) as opened:
+            await write_and_commit(opened, "of somebody else")
+        before = await mirrors.stored()
+        mirror = mirrors.make()
+
+        assert known_epoch is not None
+        with pytest.raises(StorageLost):
+            await mirror.take_over(known_epoch)
+        await mirror.close()
+        assert await mirrors.stored() == before
 
     async def test_what_is_not_durable_yet_is_not_taken_for_damage(self, mirrors: Mirrors) -> None:
         async with life(mirrors) as opened:

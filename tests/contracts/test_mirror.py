@@ -43,6 +43,9 @@ class MemoryMirrors(Mirrors):
     async def damage(self) -> None:
         self.disk.image = b"damaged" + self.disk.image[7:]
 
+    async def clear(self) -> None:
+        self.disk.clear()
+
     async def stored(self) -> object:
         return (self.disk.epoch, self.disk.image)
 

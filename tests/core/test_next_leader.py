@@ -354,3 +354,19 @@ async def test_tab_that_is_refused_its_storage_is_alone(tab: Tab) -> None:
             assert [run.id for run in await second.list_runs()] == [handle.id]
             assert await first.list_runs() == []
             assert sent == ["beat"]
+
+
+async def test_tab_that_has_followed_makes_nothing_empty_of_what_was_cleared(tab: Tab) -> None:
+    async with pair(tab, idle) as tabs:
+        await (await tabs.leader.trigger(idle())).result()
+        tab.disk.clear()
+        asking = [
+            asyncio.ensure_future(durably.trigger(idle()))
+            for durably in (tabs.leader, tabs.follower)
+        ]
+        await tab.clock.advance(60)
+
+        for asked in asking:
+            with pytest.raises(StorageLost, match="cleared"):
+                await asked
+        assert tab.disk.image == b""

@@ -343,7 +343,7 @@ def refuse_leadership(durably: Durably, monkeypatch: pytest.MonkeyPatch) -> None
 async def test_error_nobody_foresaw_while_opening_is_raised(
     tab: Tab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def take_over(self: MemoryMirror) -> str:
+    async def take_over(self: MemoryMirror, known_epoch: int) -> str:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(MemoryMirror, "take_over", take_over)

@@ -184,6 +184,23 @@ def test_data_cleared_under_a_running_tab_is_told_at_once_and_nothing_goes_on(
     assert len(host.events("storage:lost")) == 1
 
 
+def test_tab_that_follows_makes_nothing_empty_of_what_was_cleared(
+    chromium: Chromium, host: Host, outsider: Page, server: EffectServer
+) -> None:
+    host.open(program="faults", job="three_steps").wait_for("result")
+    follower = Host(chromium.new_page(), server.url)
+    follower.open(program="faults", job="three_steps").wait_for("result")
+    chromium.clear_storage(server.url)
+    for one in (host, follower):
+        one.wait_for_event("worker:error")
+
+    assert [one.ask("trigger", "refusal")["type"] for one in (host, follower)] == [
+        "StorageLost"
+    ] * 2
+    assert len(follower.events("tab:follower")) >= 1
+    assert "durably:test" not in databases(outsider)
+
+
 def test_database_that_another_tab_deletes_stands_in_nobodys_way_and_an_idle_tab_is_told(
     host: Host, outsider: Page
 ) -> None:

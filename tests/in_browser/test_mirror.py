@@ -24,6 +24,7 @@ from tests.contracts.mirror import (
     Mirrors,
     Opened,
     life,
+    write_and_commit,
 )
 from tests.in_browser.page import Stored, outside
 
@@ -49,6 +50,9 @@ class IndexedDBMirrors(Mirrors):
     async def damage(self) -> None:
         last = max((await self.look()).log)
         await (await outside()).alter(self.name, "log", as_key(last))
+
+    async def clear(self) -> None:
+        assert not await (await outside()).erase(self.name)
 
     async def stored(self) -> object:
         return await self.look()
@@ -76,12 +80,6 @@ def mirrors(name: str) -> IndexedDBMirrors:
 
 class TestIndexedDBMirror(MirrorContract, FenceContract, FaultContract):
     pass
-
-
-async def write_and_commit(opened: Opened, *notes: str) -> None:
-    for note in notes:
-        opened.write(note)
-        await opened.commit()
 
 
 async def fill(opened: Opened, count: int, size: int = 10) -> list[str]:

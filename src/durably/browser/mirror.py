@@ -31,9 +31,8 @@ class IndexedDBMirror:
 
     is_shared = False
 
-    def __init__(self, name: str, *, may_create: bool = True) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._may_create = may_create
         self._path = f"/durably/{name}-{next(_lives)}.sqlite3"
         self._mirror: Any = None
         self._landed: Landed = lambda error: None
@@ -47,7 +46,7 @@ class IndexedDBMirror:
     def epoch(self) -> int | None:
         return None if self._mirror is None else int(self._mirror.epoch)
 
-    async def take_over(self) -> str:
+    async def take_over(self, known_epoch: int = 0) -> str:
         module = (await modules()).mirror
         self._loop = asyncio.get_running_loop()
         self._mirror = module.Mirror.new(
@@ -58,7 +57,7 @@ class IndexedDBMirror:
             self._failed_proxy,
             can_run_sync(),
         )
-        status: str = await self._mirror.takeOver(self._may_create)
+        status: str = await self._mirror.takeOver(known_epoch)
         if status != "ok":
             raise self._error(status)
         return self._path

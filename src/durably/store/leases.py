@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from functools import cache
 
 from ..database import Database
 from ..model import Claim, ErrorInfo, InterruptionReason, Lease, Progress, RunStatus
@@ -38,42 +39,12 @@ class Leases:
         if not jobs:
             return None
         parameters: dict[str, object] = {"owner": owner, "now": now}
-        parameters |= {f"job_{number}": job for number, job in enumerate(jobs)}
-        names = ", ".join(f":job_{number}" for number in range(len(jobs)))
-        exclusion = ""
+        for number, job in enumerate(jobs):
+            parameters[f"job_{number}"] = job
         if left_out:
             parameters["left_out"] = json.dumps(list(left_out))
-            exclusion = "and id not in (select value from json_each(:left_out))"
-        rows = self._database.write_returning(
-            f"""
-            update runs
-            set status = 'running',
-                lease_owner = :owner,
-                lease_generation = lease_generation + 1,
-                heartbeat_at = :now,
-                started_at = coalesce(started_at, :now)
-            where sequence = (
-                select sequence
-                from runs as candidate indexed by runs_by_status
-                where status = 'pending'
-                  and status <> 'completed'
-                  and job in ({names})
-                  {exclusion}
-                  and (concurrency_key is null or not exists (
-                    select 1
-                    from runs as busy
-                    where busy.job = candidate.job
-                      and busy.concurrency_key = candidate.concurrency_key
-                      and busy.status = 'running'
-                      and busy.status in ('pending', 'running', 'waiting')
-                  ))
-                order by sequence
-                limit 1
-              )
-            returning id, job, input, lease_generation
-            """,
-            parameters,
-        )
+        statement = _claim_statement(len(jobs), leaves_out=bool(left_out))
+        rows = self._database.write_returning(statement, parameters)
         if not rows:
             return None
         (row,) = rows
@@ -287,6 +258,39 @@ class Leases:
             },
         )
         return changed == 1
+
+
+@cache
+def _claim_statement(jobs: int, *, leaves_out: bool) -> str:
+    names = ", ".join(f":job_{number}" for number in range(jobs))
+    exclusion = "and id not in (select value from json_each(:left_out))" if leaves_out else ""
+    return f"""
+        update runs
+        set status = 'running',
+            lease_owner = :owner,
+            lease_generation = lease_generation + 1,
+            heartbeat_at = :now,
+            started_at = coalesce(started_at, :now)
+        where sequence = (
+            select sequence
+            from runs as candidate indexed by runs_by_status
+            where status = 'pending'
+              and status <> 'completed'
+              and job in ({names})
+              {exclusion}
+              and (concurrency_key is null or not exists (
+                select 1
+                from runs as busy
+                where busy.job = candidate.job
+                  and busy.concurrency_key = candidate.concurrency_key
+                  and busy.status = 'running'
+                  and busy.status in ('pending', 'running', 'waiting')
+              ))
+            order by sequence
+            limit 1
+          )
+        returning id, job, input, lease_generation
+        """
 
 
 def guard(lease: Lease) -> dict[str, object]:

@@ -707,19 +707,19 @@ export class Mirror {
 
   /**
    * Seal the old epoch, open the next, and load the file.
-   * @param {boolean} mayCreate false where an empty database would take the place of a known one
+   * @param {number} knownEpoch the database that is known has come to this epoch; 0: none is known
    */
-  takeOver(mayCreate) {
-    this.#takingOver = this.#takeOver(mayCreate);
+  takeOver(knownEpoch) {
+    this.#takingOver = this.#takeOver(knownEpoch);
     return this.#takingOver;
   }
 
-  /** @param {boolean} mayCreate */
-  async #takeOver(mayCreate) {
+  /** @param {number} knownEpoch */
+  async #takeOver(knownEpoch) {
     await null; // Off Python's stack, as in `#write`.
     try {
-      this.#db = mayCreate ? await this.#open(true) : await this.#reopen();
-      await this.#openEpoch(this.#db);
+      this.#db = knownEpoch ? await this.#reopen() : await this.#open(true);
+      await this.#openEpoch(this.#db, knownEpoch);
       await this.#load(this.#db);
       return "ok";
     } catch (error) {
@@ -1015,8 +1015,8 @@ export class Mirror {
     this.#db = null;
   }
 
-  /** @param {IDBDatabase} db */
-  async #openEpoch(db) {
+  /** @param {IDBDatabase} db @param {number} knownEpoch */
+  async #openEpoch(db, knownEpoch) {
     const stores = ["log", "meta", "chunks"];
     const transaction = db.transaction(stores, "readwrite", { durability: "strict" });
     const done = complete(transaction);
@@ -1050,6 +1050,8 @@ export class Mirror {
         );
         this.#crc = this.#addOpen(log, previous, 0);
       }
+      // Another one begins with epoch 1 again. Whoever knows of more does not go on in it.
+      if (this.#epoch <= knownEpoch) throw new Lost("the stored database was cleared and made anew");
     } catch (error) {
       try {
         transaction.abort();
