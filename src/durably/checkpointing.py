@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import cast
+from typing import TypeGuard, cast
 
 from .codec import decode, round_trip
 from .errors import (
@@ -17,7 +17,7 @@ from .errors import (
     UnstorableValue,
 )
 from .events import StepComplete, StepFail, StepReplay, StepStart
-from .execution import Execution, is_cancelled
+from .execution import CallSite, Execution, is_cancelled
 from .failure import describe_error
 from .model import Durability, ErrorInfo, Lease
 from .options import check_durability
@@ -26,6 +26,9 @@ OUTPUT_ERRORS = frozenset(
     f"{kind.__module__}.{kind.__qualname__}" for kind in (UnstorableValue, UnreadableValue)
 )
 """The types under which a result that cannot be stored is remembered."""
+
+NEVER_AWAITABLE = frozenset({str, int, float, bool, type(None), list, dict, tuple, bytes})
+"""Types of which that is known: to ask a type takes long where the answer is no."""
 
 _current_step: ContextVar[tuple[Lease, str] | None] = ContextVar("durably_step", default=None)
 """The step whose function is being called, here and in everything it calls or starts."""
@@ -38,6 +41,11 @@ def step_of(execution: Execution) -> str | None:
     """
     found = _current_step.get()
     return found[1] if found is not None and found[0] == execution.lease else None
+
+
+def _is_awaitable(result: object) -> TypeGuard[Awaitable[object]]:
+    """Also a JavaScript promise is, which Pyodide makes so."""
+    return type(result) not in NEVER_AWAITABLE and hasattr(type(result), "__await__")
 
 
 class Checkpointing:
@@ -59,7 +67,7 @@ class Checkpointing:
         fn: Callable[..., object],
         args: tuple[object, ...],
         durability: Durability | None,
-        call_site: str,
+        call_site: CallSite,
     ) -> object:
         execution = self._execution
         outer = step_of(execution)
@@ -67,8 +75,10 @@ class Checkpointing:
             raise NestedStep(outer, name)
         if execution.signal is not None:
             await execution.check_at_rest()
-        level = durability or execution.term.options.durability
-        check_durability(level)
+        level = execution.term.options.durability
+        if durability is not None:
+            check_durability(durability)
+            level = durability
         execution.reserve(name, call_site)
         stored = execution.checkpoint_of(name)
         if stored is not None:
@@ -115,8 +125,7 @@ class Checkpointing:
         token = _current_step.set((self._execution.lease, name))
         try:
             result = fn(*args)
-            # Also a JavaScript promise, which Pyodide makes awaitable.
-            value = await result if hasattr(type(result), "__await__") else result  # type: ignore[misc]
+            value = await result if _is_awaitable(result) else result
         except BaseException as error:
             if is_cancelled(error) and asyncio.current_task() is not self._execution.task:
                 # In a task that user code has made, a cancellation goes on as one: asyncio logs any

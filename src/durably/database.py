@@ -153,7 +153,8 @@ class Database:
 
     def read(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
         try:
-            return self._open_connection().execute(sql, parameters).fetchall()
+            connection = self._connection or self._open_connection()
+            return connection.execute(sql, parameters).fetchall()
         except sqlite3.DatabaseError as error:
             self._raise_fault(error)
             raise
@@ -288,7 +289,7 @@ class Database:
     def _execute(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
         """Run a statement that gives no rows; the answer tells what it changed."""
         try:
-            return self._open_connection().execute(sql, parameters)
+            return (self._connection or self._open_connection()).execute(sql, parameters)
         except sqlite3.DatabaseError as error:
             self._raise_fault(error)
             raise

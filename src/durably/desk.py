@@ -7,7 +7,7 @@ what it was asked for and saying so.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import RunCancelled, RunConflict, RunNotFound
@@ -52,9 +52,10 @@ class Desk:
         self._term = term
         self._worker = worker
 
-    async def ask(self, verb: str, arguments: tuple[object, ...]) -> Any:
+    def ask(self, verb: str, arguments: tuple[object, ...]) -> Awaitable[Any]:
         """What the verb of this name answers."""
-        return await getattr(self, verb)(*arguments)
+        answer: Awaitable[Any] = getattr(self, verb)(*arguments)
+        return answer
 
     async def create(self, news: Sequence[NewRun]) -> list[Creation]:
         """Store these runs, or none of them, durably. Raises ConcurrencyConflict."""
@@ -193,8 +194,8 @@ class Desk:
         latest = None if execution is None else execution.progress.latest
         return latest or run.progress
 
-    async def _flush(self) -> None:
-        await self._term.database.flush(self._term.options.durability)
+    def _flush(self) -> Awaitable[None]:
+        return self._term.database.flush(self._term.options.durability)
 
 
 VERBS = frozenset(name for name in vars(Desk) if name != "ask" and not name.startswith("_"))

@@ -152,7 +152,11 @@ class Emitter:
         self._is_delivering = True
         try:
             while self._staged and self._staged[0][0] <= self._durable:
-                self._deliver(self._staged.popleft()[1])
+                _, event = self._staged.popleft()
+                self._sequence += 1
+                listeners = self._listeners_of(event)
+                if listeners:
+                    self._deliver(event, listeners)
         finally:
             self._is_delivering = False
 
@@ -163,11 +167,7 @@ class Emitter:
             object.__setattr__(event, "at", self._clock.now())
         return events
 
-    def _deliver(self, event: Event) -> None:
-        self._sequence += 1
-        listeners = self._listeners_of(event)
-        if not listeners:
-            return
+    def _deliver(self, event: Event, listeners: list[Listener]) -> None:
         # The only writes to a frozen event: its place in the order is known at delivery, not when
         # the write that it tells of is made.
         object.__setattr__(event, "sequence", self._sequence)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import warnings
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, NoReturn
 
 from .attempts import Attempts
@@ -24,6 +25,9 @@ from .model import Claim, Durability, ErrorInfo, InterruptionReason, RunStatus
 from .ports import VisibilitySignal
 from .progress import ProgressWriter
 from .term import Term
+
+CallSite = tuple[CodeType, int]
+"""The code that makes a call, and the instruction there. Its line is looked up where it is told."""
 
 
 class Execution:
@@ -51,8 +55,8 @@ class Execution:
         self._owned_at = term.clock.monotonic()
         """When it was last certain that the run is this execution's own."""
         self._is_over = False
-        self._call_sites: dict[str, str] = {}
-        self._wait_sites: dict[str, str] = {}
+        self._call_sites: dict[str, CallSite] = {}
+        self._wait_sites: dict[str, CallSite] = {}
         self._stored = {} if claim.is_first else term.store.steps.stored(self.run_id)
         self._checkpoints = len(self._stored)
         self._awaited: list[str] = []
@@ -233,20 +237,20 @@ class Execution:
 
     # Steps
 
-    def reserve(self, name: str, call_site: str) -> None:
+    def reserve(self, name: str, call_site: CallSite) -> None:
         """Take a step name for this execution. Raises DuplicateStep where it is taken."""
         if self._is_over:
             self._warn_not_awaited(name)
         self.refuse_if_over()
         if name in self._call_sites:
-            raise DuplicateStep(name, self._call_sites[name], call_site)
+            raise DuplicateStep(name, _place(self._call_sites[name]), _place(call_site))
         self._call_sites[name] = call_site
 
-    def reserve_wait(self, name: str, call_site: str) -> None:
+    def reserve_wait(self, name: str, call_site: CallSite) -> None:
         """Take the name of a wait for this execution. Raises DuplicateStep where it is taken."""
         self.refuse_if_over()
         if name in self._wait_sites:
-            raise DuplicateStep(name, self._wait_sites[name], call_site)
+            raise DuplicateStep(name, _place(self._wait_sites[name]), _place(call_site))
         self._wait_sites[name] = call_site
 
     def refuse_if_over(self) -> None:
@@ -354,6 +358,12 @@ class Execution:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def _place(site: CallSite) -> str:
+    code, instruction = site
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return f"{code.co_filename}:{next(lines, None)}"
 
 
 def _see_signal(task: asyncio.Task[Any]) -> None:

@@ -13,8 +13,7 @@ create table runs (
   id text not null unique,
   job text not null,
   input text not null,
-  status text not null default 'pending'
-    check (status in ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+  status text not null default 'pending',
   idempotency_key text,
   concurrency_key text,
   labels text not null default '{}',
@@ -30,9 +29,15 @@ create table runs (
   started_at integer,
   completed_at integer,
   keeps_outputs integer not null default 0,
+  -- Not `in`, which SQLite answers from a table that it makes anew for each statement.
+  check (
+    status = 'pending' or status = 'running' or status = 'waiting' or completed_at is not null
+  ),
+  check (
+    status = 'completed' or status = 'failed' or status = 'cancelled' or completed_at is null
+  ),
   check ((status = 'running') = (lease_owner is not null)),
-  check ((status = 'running') = (heartbeat_at is not null)),
-  check ((status in ('completed', 'failed', 'cancelled')) = (completed_at is not null))
+  check ((status = 'running') = (heartbeat_at is not null))
 ) strict;
 
 -- Partial, so that a file full of finished runs makes none of the daily work slower. One tree for

@@ -17,7 +17,7 @@ from .options import check_text, metadata_text
 
 if TYPE_CHECKING:
     from .checkpointing import Checkpointing
-    from .execution import Execution
+    from .execution import CallSite, Execution
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -290,10 +290,10 @@ def _check_callable(fn: object) -> None:
         raise InvalidOption("fn", fn, 'a function: step.run("name", fn, argument)')
 
 
-def _call_site() -> str:
+def _call_site() -> CallSite:
     """Where the caller of the calling method is."""
     caller = sys._getframe(2)
-    return f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    return caller.f_code, caller.f_lasti
 
 
 def _identity(name: str, key: object) -> str:

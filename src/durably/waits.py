@@ -18,7 +18,7 @@ from .errors import (
     WaitNotFound,
 )
 from .events import RunRequeued
-from .execution import Execution
+from .execution import CallSite, Execution
 from .model import Receipt, Wait, WaitResult
 from .options import check_text, metadata_text
 from .store.runs import new_id
@@ -31,7 +31,7 @@ async def prepare_wait(
     name: str,
     timeout: float | timedelta | None,
     metadata: Mapping[str, object] | None,
-    call_site: str,
+    call_site: CallSite,
 ) -> Wait:
     """The wait of this name: made at the first call in the life of the run, and then found."""
     _check_outside_steps(execution, name)

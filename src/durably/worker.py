@@ -242,7 +242,7 @@ class Worker:
         )
         execution = Execution(self._term, claim)
         execution.claim_successor = partial(self._claim_successor, execution.run_id)
-        task = asyncio.ensure_future(execute(execution, self._jobs))
+        task = asyncio.create_task(execute(execution, self._jobs))
         execution.task = task
         self.executions[execution.run_id] = execution
         if len(self.executions) == 1:

@@ -80,7 +80,8 @@ class Steps:
               and status = 'running'
             """,
             {
-                **guard(lease),
+                "run_id": lease.run_id,
+                "generation": lease.generation,
                 "name": name,
                 "position": position,
                 "attempt": attempt,
