@@ -135,12 +135,14 @@ def short_runs(contenders: dict[str, Contender]) -> Table:
             if name == COJI and number:
                 continue  # One of its blocks takes longer than all of the others together.
             times[name].append(contender.ask(f"runs {RUNS}")["elapsed"] / RUNS)
+    rates = {name: 1000 / statistics.median(times[name]) for name in (HERE, WORKER)}
     return compared(
         f"{RUNS} runs of one step, time of a run",
         f"From the first trigger to the last completion, divided by {RUNS}; medians of "
         f"{RUN_BLOCKS} blocks in turns, @coji/durably's of one. The runs are triggered one after "
         "another.",
         times,
+        *(Figure(f"{name}, runs a second", f"{rate:,.0f}") for name, rate in rates.items()),
     )
 
 
@@ -158,7 +160,7 @@ def bytes_stored(contenders: dict[str, Contender]) -> Table:
     )
 
 
-def compared(title: str, note: str, times: Times) -> Table:
+def compared(title: str, note: str, times: Times, *more: Figure) -> Table:
     median = medians(times)
     return Table(
         title,
@@ -170,6 +172,7 @@ def compared(title: str, note: str, times: Times) -> Table:
                 for name in median
                 if name not in (HERE, WORKER)
             ),
+            *more,
         ],
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.programs import engine
+from bench import engine
 from durably import Durably
 from durably.clock import SystemClock
 from durably.database import Database

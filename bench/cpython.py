@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.contenders import FINISHED_RUNS, STEPS_EACH, Amount, Contender, Ours, Safety
+from bench.peers import PEERS
 from bench.report import Figure, Table, as_text, at_least, at_most
 
 ROUNDS = 5
@@ -33,9 +34,6 @@ Rates = dict[str, float]
 
 
 async def tables() -> list[Table]:
-    # Not at the top: `measure` needs no peer.
-    from bench.peers import PEERS
-
     contenders = [Ours(), *PEERS]
     with tempfile.TemporaryDirectory(prefix="durably-bench-") as folder:
         full = [contender for contender in contenders if contender.remembers]
@@ -51,20 +49,6 @@ async def tables() -> list[Table]:
         beside_peers(contenders, strict, "power cut"),
         growth(full, relaxed),
     ]
-
-
-async def measure() -> Rates:
-    """Rates of this library by what was counted, and whether the file was empty or full."""
-    ours = Ours()
-    with tempfile.TemporaryDirectory(prefix="durably-bench-") as folder:
-        await ours.fill(file_of(ours, Path(folder), "full"))
-        found = await medians([ours], Path(folder), "killed process", [ours])
-    names = {"steps": "checkpoints", "runs": "runs"}
-    return {
-        f"{names[kind]}, {state}": rate
-        for (_, state), rates in found.items()
-        for kind, rate in rates.items()
-    }
 
 
 async def medians(

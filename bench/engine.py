@@ -1,8 +1,7 @@
-"""How many checkpoints and runs a second: the same program on CPython and in a page."""
+"""The work that is measured on CPython: checkpoints, and whole runs."""
 
 from __future__ import annotations
 
-import statistics
 import time
 
 from durably import Durably, Step, job
@@ -30,13 +29,3 @@ async def rates(durably: Durably, checkpoints: int, runs: int) -> dict[str, floa
     for handle in handles:
         await handle.result()
     return {"checkpoints": checkpoints / taken, "runs": runs / (time.perf_counter() - started)}
-
-
-async def main() -> None:
-    from kit import option, tell
-
-    name = f"engine-{int(time.time() * 1000)}"
-    async with Durably(name, jobs=[steps, one_step]) as durably:
-        checkpoints = int(option("checkpoints", "300"))
-        taken = [await rates(durably, checkpoints, 50) for _ in range(3)]
-    tell("result", **{kind: statistics.median(one[kind] for one in taken) for kind in taken[0]})
