@@ -33,7 +33,7 @@ OPENING_PAUSE = 0.02
 FULL_RETRY_INTERVAL = 2.0
 """Seconds between two tries to write to a storage that was full."""
 
-Parameters = Mapping[str, object]
+Parameters = Mapping[str, object] | tuple[object, ...]
 
 
 class TermEnded(StorageLost):

@@ -73,24 +73,25 @@ class Steps:
             """
             insert into steps
               (run_id, name, position, attempt, status, output, error, started_at, completed_at)
-            select id, :name, :position, :attempt, :status, :output, :error, :started_at, :now
+            select id, ?, ?, ?, ?, ?, ?, ?, ?
             from runs
-            where id = :run_id
-              and lease_generation = :generation
+            where id = ?
+              and lease_generation = ?
               and status = 'running'
             """,
-            {
-                "run_id": lease.run_id,
-                "generation": lease.generation,
-                "name": name,
-                "position": position,
-                "attempt": attempt,
-                "status": "completed" if error is None else "failed",
-                "output": output,
-                "error": error_text(error),
-                "started_at": started_at,
-                "now": now,
-            },
+            # By their places: to look up the names takes as long as a third of all the rest.
+            (
+                name,
+                position,
+                attempt,
+                "completed" if error is None else "failed",
+                output,
+                error_text(error),
+                started_at,
+                now,
+                lease.run_id,
+                lease.generation,
+            ),
         )
         return changed == 1
 

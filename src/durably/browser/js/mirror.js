@@ -68,7 +68,7 @@ class Lost extends Error {}
 /** What is stored has a format that is yet to come. */
 class Newer extends Error {}
 
-const CRC_TABLES = makeCrcTables();
+const [T0, T1, T2, T3] = makeCrcTables();
 
 /** @returns {Uint32Array[]} */
 function makeCrcTables() {
@@ -92,13 +92,16 @@ function makeCrcTables() {
  * @param {Uint8Array} bytes
  */
 export function crc32(bytes) {
-  const [t0, t1, t2, t3] = CRC_TABLES;
-  let crc = -1, i = 0;
-  for (const end = bytes.length - 3; i < end; i += 4) {
-    crc ^= bytes[i] | (bytes[i + 1] << 8) | (bytes[i + 2] << 16) | (bytes[i + 3] << 24);
-    crc = t3[crc & 255] ^ t2[(crc >>> 8) & 255] ^ t1[(crc >>> 16) & 255] ^ t0[crc >>> 24];
+  const aligned = bytes.byteOffset & 3 ? bytes.slice() : bytes;
+  const words = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length >>> 2);
+  let crc = -1;
+  for (let i = 0; i < words.length; i++) {
+    crc ^= words[i];
+    crc = T3[crc & 255] ^ T2[(crc >>> 8) & 255] ^ T1[(crc >>> 16) & 255] ^ T0[crc >>> 24];
   }
-  for (; i < bytes.length; i++) crc = t0[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
+  for (let i = 4 * words.length; i < bytes.length; i++) {
+    crc = T0[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
+  }
   return ~crc >>> 0;
 }
 
@@ -116,13 +119,16 @@ function randomId() {
  * @param {{ kind: number, uuid: Uint8Array, writer: Uint8Array, epoch: number, seq: number,
  *   previous: number, pageCount: number, pageNumbers?: number[], manifest?: Manifest | null }} facts
  * @param {Uint8Array} [file] the SQLite file that the pages are copied from
+ * @param {Uint8Array<ArrayBuffer>} [spare] an earlier record that nobody needs any more: most have the
+ *   same size, and a new one of some kilobytes costs as much as all that is done with it here
  * @returns {Uint8Array<ArrayBuffer>}
  */
-function encodeRecord(facts, file) {
+function encodeRecord(facts, file, spare) {
   const pageNumbers = facts.pageNumbers ?? [];
   const chunks = facts.manifest?.chunks ?? [];
   const imagesAt = HEADER_BYTES + 4 * pageNumbers.length + MANIFEST_ENTRY_BYTES * chunks.length;
-  const bytes = new Uint8Array(imagesAt + PAGE_BYTES * pageNumbers.length + 4);
+  const size = imagesAt + PAGE_BYTES * pageNumbers.length + 4;
+  const bytes = spare?.length === size ? spare : new Uint8Array(size);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, MAGIC, true);
   view.setUint16(4, FORMAT, true);
@@ -662,6 +668,8 @@ export class Mirror {
   #appending = null;
   /** The pages of the record under way. @type {number[]} */
   #aboard = [];
+  /** The last one; IndexedDB has a copy. @type {Uint8Array<ArrayBuffer> | undefined} */
+  #record;
   #isClosed = false;
   /** Why the database cannot be opened again from here. */
   #gone = "";
@@ -852,10 +860,10 @@ export class Mirror {
     let isWritten = false;
     /** @type {Uint8Array<ArrayBuffer>} */ let record;
     try {
-      record = encodeRecord({
+      record = this.#record = encodeRecord({
         kind: COMMIT, uuid: this.#uuid, writer: this.#writer, epoch: this.#epoch,
         seq: this.#seq + 1, previous: this.#crc, pageCount: file.pageCount, pageNumbers, manifest,
-      }, file.bytes);
+      }, file.bytes, this.#record);
       const status = await this.#write(record, isStrict);
       if (status !== "ok") return status;
       isWritten = true;
