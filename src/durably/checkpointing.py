@@ -88,7 +88,7 @@ class Checkpointing:
         started_at = execution.term.clock.now()
         execution.step_begins(name, started_at)
         try:
-            execution.term.events.emit(StepStart(run_id=self._run_id, job=self._job, step=name))
+            execution.term.events.emit(StepStart, run_id=self._run_id, job=self._job, step=name)
             try:
                 output, value = round_trip(await self._call(name, fn, args))
             except (UnstorableValue, UnreadableValue) as error:
@@ -113,7 +113,7 @@ class Checkpointing:
 
     def _replay(self, name: str, output: str | None, error: ErrorInfo | None) -> object:
         execution = self._execution
-        execution.term.events.emit(StepReplay(run_id=self._run_id, job=self._job, step=name))
+        execution.term.events.emit(StepReplay, run_id=self._run_id, job=self._job, step=name)
         if error is None:
             try:
                 return decode(cast(str, output))
@@ -154,8 +154,8 @@ class Checkpointing:
         def store() -> None:
             execution.store_checkpoint(name, output=output, error=error, started_at=started_at)
             if error is None:
-                execution.term.tell(StepComplete(run_id=run_id, job=job, step=name))
+                execution.term.tell(StepComplete, run_id=run_id, job=job, step=name)
             else:
-                execution.term.tell(StepFail(run_id=run_id, job=job, step=name, error=error))
+                execution.term.tell(StepFail, run_id=run_id, job=job, step=name, error=error)
 
         return execution.make_durable(store, durability)

@@ -130,7 +130,7 @@ class Desk:
             run_id, term.clock.now(), keeps_outputs=term.options.preserve_steps
         ):
             raise RunConflict(run_id, run.status, "be cancelled")
-        term.tell(RunCancel(run_id=run_id, job=run.job))
+        term.tell(RunCancel, run_id=run_id, job=run.job)
         if execution is not None:
             execution.stop(RunCancelled())
         await self._flush()
@@ -148,7 +148,7 @@ class Desk:
         term, run = self._term, await self.run(run_id)
         if not term.store.retention.delete(run):
             raise RunConflict(run_id, run.status, "be deleted before it has ended")
-        term.tell(RunDelete(run_id=run_id, job=run.job))
+        term.tell(RunDelete, run_id=run_id, job=run.job)
         await self._flush()
 
     async def purge(self, age: float, limit: int) -> int:

@@ -10,17 +10,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar, cast
 from weakref import finalize
 
 from .clock import Clock
 from .errors import EventsOverflow
 from .events import Event
+from .records import values_of
 
 EVENT_QUEUE_LIMIT = 10_000
 """Events kept for one reader of ``events()`` that does not keep up."""
 
 Listener = Callable[[Event], object]
+P = ParamSpec("P")
 T = TypeVar("T")
 ErrorHandler = Callable[[BaseException, Event], object]
 
@@ -32,7 +35,8 @@ class Emitter:
         self._clock = clock
         self._sequence = 0
         self._durable = 0
-        self._staged: deque[tuple[int, Event]] = deque()
+        self._staged: deque[tuple[int, type[Event], dict[str, Any]]] = deque()
+        """The number of a commit, and an event that is made when it is told, if anybody listens."""
         self._listeners: dict[str, list[Listener]] = {}
         """By type of event; under "*" for all types."""
         self._run_listeners: dict[str, list[tuple[Listener, tuple[type[Event], ...]]]] = {}
@@ -55,7 +59,7 @@ class Emitter:
 
     def relay(self, event: Event) -> None:
         """Deliver an event of another tab as it is, with its place in the order there."""
-        self._hand_out(event, self._listeners_of(event))
+        self._hand_out(event, self._listeners_of(type(event), getattr(event, "run_id", None)))
 
     def on(self, event_type: str, listener: Listener) -> Callable[[], None]:
         return self._subscribe(self._listeners, event_type, listener)
@@ -81,19 +85,21 @@ class Emitter:
     def on_error(self, handler: ErrorHandler) -> None:
         self._error_handlers.append(handler)
 
-    def stage(self, event: Event, commit: int) -> None:
-        """Deliver ``event`` once ``commit`` is durable, after every event staged before it."""
-        self._staged.append((commit, event))
+    def stage(self, commit: int, kind: Callable[..., Event], facts: dict[str, Any]) -> None:
+        """Deliver an event of this kind once ``commit`` is durable, after every event staged before
+        it."""
+        self._staged.append((commit, cast("type[Event]", kind), facts))
         if commit <= self._durable:
             self._deliver_ready()
 
-    def emit(self, event: Event) -> None:
-        """Deliver ``event``, which no write stands behind, after every event staged before it."""
-        self.stage(event, 0)
+    def emit(self, kind: Callable[P, Event], *_: P.args, **facts: P.kwargs) -> None:
+        """Deliver an event of this kind, which no write stands behind, after every event staged
+        before it."""
+        self.stage(0, kind, facts)
 
     def emit_now(self, event: Event) -> None:
         """Deliver ``event`` past the staged ones: it says why they have to wait."""
-        self._staged.appendleft((0, event))
+        self._staged.appendleft((0, type(event), values_of(event)))
         self._deliver_ready()
 
     def durable_up_to(self, commit: int) -> None:
@@ -152,35 +158,28 @@ class Emitter:
         self._is_delivering = True
         try:
             while self._staged and self._staged[0][0] <= self._durable:
-                _, event = self._staged.popleft()
+                _, kind, facts = self._staged.popleft()
                 self._sequence += 1
-                listeners = self._listeners_of(event)
+                listeners = self._listeners_of(kind, facts.get("run_id"))
                 if listeners:
-                    self._deliver(event, listeners)
+                    # Its place in the order is known now, not when what it tells of is written.
+                    facts |= {"sequence": self._sequence, "at": self._clock.now()}
+                    self._hand_out(kind(**facts), listeners)
         finally:
             self._is_delivering = False
 
     def stamped(self, events: list[Event], sequence: int) -> list[Event]:
         """Events for one late reader alone: they have the place of the last one they tell of."""
-        for event in events:
-            object.__setattr__(event, "sequence", sequence)
-            object.__setattr__(event, "at", self._clock.now())
-        return events
+        now = self._clock.now()
+        return [replace(event, sequence=sequence, at=now) for event in events]
 
-    def _deliver(self, event: Event, listeners: list[Listener]) -> None:
-        # The only writes to a frozen event: its place in the order is known at delivery, not when
-        # the write that it tells of is made.
-        object.__setattr__(event, "sequence", self._sequence)
-        object.__setattr__(event, "at", self._clock.now())
-        self._hand_out(event, listeners)
-
-    def _listeners_of(self, event: Event) -> list[Listener]:
-        of_run = self._run_listeners.get(getattr(event, "run_id", None) or "", ())
-        listeners = [listener for listener, types in of_run if not types or type(event) in types]
+    def _listeners_of(self, kind: type[Event], run_id: str | None) -> list[Listener]:
+        of_run = self._run_listeners.get(run_id or "", ())
+        listeners = [listener for listener, types in of_run if not types or kind in types]
         if not self._listeners:
             return listeners
         return [
-            *self._listeners.get(event.type, ()),
+            *self._listeners.get(kind.type, ()),
             *self._listeners.get("*", ()),
             *listeners,
         ]

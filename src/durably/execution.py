@@ -197,7 +197,7 @@ class Execution:
         self.is_parked = True
         message = f"Run {self.run_id!r} stays pending: {error}"
         logging.getLogger("durably").warning(message)
-        self.term.events.emit(WorkerError(message=message, run_id=self.run_id))
+        self.term.events.emit(WorkerError, message=message, run_id=self.run_id)
         self.suspend()
         return self._raised()
 
@@ -224,9 +224,9 @@ class Execution:
         run_id, job = self.run_id, self.claim.job
         status = term.store.leases.suspend(self.lease, self._awaited, now)
         if status is RunStatus.WAITING:
-            term.tell(RunWaiting(run_id=run_id, job=job, wait_ids=tuple(self._awaited)))
+            term.tell(RunWaiting, run_id=run_id, job=job, wait_ids=tuple(self._awaited))
         elif status is RunStatus.PENDING:
-            term.tell(RunRequeued(run_id=run_id, job=job, reason="its wait is over already"))
+            term.tell(RunRequeued, run_id=run_id, job=job, reason="its wait is over already")
 
     def refused(self) -> BaseException:
         """The store refused a write under this lease: stop, and return the reason."""
@@ -331,7 +331,7 @@ class Execution:
         reason: InterruptionReason = "cancelled" if by_cancel else "lease-lost"
         self.attempts.cut(name, reason)
         self.term.events.emit(
-            StepCancel(run_id=self.run_id, job=self.claim.job, step=name, reason=reason)
+            StepCancel, run_id=self.run_id, job=self.claim.job, step=name, reason=reason
         )
 
     async def end_steps(self) -> None:

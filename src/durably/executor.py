@@ -109,9 +109,9 @@ def _store(execution: Execution, ending: Output | ErrorInfo) -> None:
         return
     execution.successor = successor
     if isinstance(ending, ErrorInfo):
-        term.tell(RunFail(run_id=run_id, job=job, error=ending))
+        term.tell(RunFail, run_id=run_id, job=job, error=ending)
     else:
-        term.tell(RunComplete(run_id=run_id, job=job, output=ending.value))
+        term.tell(RunComplete, run_id=run_id, job=job, output=ending.value)
 
 
 def _failure(error: BaseException) -> ErrorInfo:

@@ -64,7 +64,7 @@ class Heartbeat:
                 continue
             if term.store.leases.renew(execution.lease, now):
                 term.events.emit(
-                    RunHeartbeat(run_id=execution.run_id, job=execution.claim.job, heartbeat_at=now)
+                    RunHeartbeat, run_id=execution.run_id, job=execution.claim.job, heartbeat_at=now
                 )
             else:
                 execution.refused()

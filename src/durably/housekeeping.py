@@ -61,5 +61,5 @@ def purge(term: Term, age: float, limit: int) -> list[Run]:
     ended_before = term.steady.now() - round(age * 1000)
     purged = term.store.retention.purge(ended_before, limit, term.clock.now())
     for run in purged:
-        term.tell(RunDelete(run_id=run.id, job=run.job))
+        term.tell(RunDelete, run_id=run.id, job=run.job)
     return purged

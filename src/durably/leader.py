@@ -255,7 +255,7 @@ class Leader:
         )
         worker = self._worker = Worker(term, self._jobs, is_claiming=self._is_working)
         self._events.durable_up_to(database.commits)
-        self._events.emit(TabLeader())
+        self._events.emit(TabLeader)
         desk = Desk(term, worker)
         self.asking.answers(desk)
         if self._epoch is not None:
@@ -346,7 +346,7 @@ class Leader:
         # What is kept here alone is no other tab's to rely on.
         self.environment.leadership.release()
         database = await self._open(VolatileMirror())
-        self._events.emit(StorageMemory(reason=str(refusal)))
+        self._events.emit(StorageMemory, reason=str(refusal))
         return database
 
     async def _open(self, mirror: Mirror) -> Database:

@@ -29,7 +29,7 @@ class ProgressWriter:
         self.latest = self._unsaved = progress
         claim = self._claim
         self._term.events.emit(
-            RunProgress(run_id=claim.lease.run_id, job=claim.job, progress=progress)
+            RunProgress, run_id=claim.lease.run_id, job=claim.job, progress=progress
         )
         if self._timer is None:
             self._save_and_pause()

@@ -89,21 +89,22 @@ def _init(self: Any, /, *args: object, **facts: object) -> None:
     made(self, *args, **facts)
 
 
-def _values(self: Any) -> dict[str, object]:
+def values_of(self: Any) -> dict[str, object]:
+    """What a record was made with, by name."""
     return {name: getattr(self, name) for name in self._defaults}
 
 
 def _repr(self: Any) -> str:
-    facts = ", ".join(f"{name}={value!r}" for name, value in _values(self).items())
+    facts = ", ".join(f"{name}={value!r}" for name, value in values_of(self).items())
     return f"{type(self).__qualname__}({facts})"
 
 
 def _eq(self: Any, other: object) -> bool:
-    return type(self) is type(other) and _values(self) == _values(other)
+    return type(self) is type(other) and values_of(self) == values_of(other)
 
 
 def _hash(self: Any) -> int:
-    return hash((type(self), *_values(self).values()))
+    return hash((type(self), *values_of(self).values()))
 
 
 def _refuse(self: Any, name: str, value: object = None) -> None:
@@ -111,7 +112,7 @@ def _refuse(self: Any, name: str, value: object = None) -> None:
 
 
 def _reduce(self: Any) -> tuple[Callable[..., object], tuple[object, ...]]:
-    return _made_again, (type(self), _values(self))
+    return _made_again, (type(self), values_of(self))
 
 
 def _made_again(kind: type[T], values: dict[str, object]) -> T:

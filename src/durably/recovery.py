@@ -99,7 +99,7 @@ class Recovery:
         term, lease = self._term, run.lease
         now, options = term.clock.now(), term.options
         if term.store.leases.requeue(lease, options.max_interruptions, interruption, now):
-            term.tell(RunRequeued(run_id=lease.run_id, job=run.job, reason=reason))
+            term.tell(RunRequeued, run_id=lease.run_id, job=run.job, reason=reason)
             return
         error = ErrorInfo(
             "CrashLoop",
@@ -109,4 +109,4 @@ class Recovery:
         if term.store.leases.fail(
             lease, error, now, keeps_outputs=options.preserve_steps, reason=interruption
         ):
-            term.tell(RunFail(run_id=lease.run_id, job=run.job, error=error))
+            term.tell(RunFail, run_id=lease.run_id, job=run.job, error=error)

@@ -14,6 +14,7 @@ from .errors import InvalidOption, NotInsideStep, StorageError, UnstorableValue
 from .events import LogWrite
 from .model import Durability, Progress, Wait, WaitResult
 from .options import check_text, metadata_text
+from .records import values_of
 
 if TYPE_CHECKING:
     from .checkpointing import Checkpointing
@@ -170,11 +171,10 @@ class Step:
             )
         except StorageError:
             is_stored = False  # No line is worth a run.
+        commit = term.database.commits if is_stored else 0
+        term.events.stage(commit, LogWrite, values_of(line))
         if is_stored:
-            term.tell(line)
             term.database.start_flush()
-        else:
-            term.events.emit(line)
 
     def _in_the_loop(self, act: Callable[[*Ts], None], *args: *Ts) -> None:
         """Do it now; or, called in a thread that a step works in, in the loop's next turn."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ParamSpec
+
 from .clock import Clock, SteadyTime
 from .database import Database
 from .emitter import Emitter
@@ -10,6 +13,8 @@ from .options import Options
 from .ports import Leadership, Visibility
 from .records import record
 from .store import Store
+
+P = ParamSpec("P")
 
 
 @record
@@ -27,6 +32,6 @@ class Term:
     leadership: Leadership
     poll_interval: float | None
 
-    def tell(self, event: Event) -> None:
-        """Deliver ``event`` once everything written so far is durable."""
-        self.events.stage(event, self.database.commits)
+    def tell(self, kind: Callable[P, Event], *_: P.args, **facts: P.kwargs) -> None:
+        """Deliver an event of this kind once everything written so far is durable."""
+        self.events.stage(self.database.commits, kind, facts)

@@ -68,7 +68,7 @@ def import_runs(term: Term, lines: list[dict[str, Any]]) -> ImportReport:
     """Store what is new of a file, in one transaction, and stage the events."""
     taken = term.store.transfers.take(lines, term.clock.now())
     for run_id, job, status in taken.runs:
-        term.tell(RunImport(run_id=run_id, job=job, status=status))
+        term.tell(RunImport, run_id=run_id, job=job, status=status)
     return taken.report
 
 

@@ -67,17 +67,16 @@ def create_runs(term: Term, news: Sequence[NewRun]) -> list[Creation]:
             creations = [term.store.runs.create(new, now) for new in news]
     for creation, new in zip(creations, news, strict=True):
         if creation.disposition == "created":
-            term.tell(RunTrigger(run_id=creation.run_id, job=new.job))
+            term.tell(RunTrigger, run_id=creation.run_id, job=new.job)
         elif creation.disposition == "coalesced":
             assert new.coalesce is not None, "only what is asked to be joined is"
             term.tell(
-                RunCoalesced(
-                    run_id=creation.run_id,
-                    job=new.job,
-                    coalesce=new.coalesce,
-                    skipped_input=readable(new.input),
-                    skipped_labels=json.loads(new.labels),
-                )
+                RunCoalesced,
+                run_id=creation.run_id,
+                job=new.job,
+                coalesce=new.coalesce,
+                skipped_input=readable(new.input),
+                skipped_labels=json.loads(new.labels),
             )
     return creations
 

@@ -114,7 +114,7 @@ def expire(term: Term) -> None:
 
 def _tell_resumed(term: Term, settled: Settled | None, reason: str) -> None:
     for run_id, job in settled.resumed if settled is not None else ():
-        term.tell(RunRequeued(run_id=run_id, job=job, reason=reason))
+        term.tell(RunRequeued, run_id=run_id, job=job, reason=reason)
 
 
 async def signal(term: Term, wait_id: str, text: str, given_id: str) -> Receipt:

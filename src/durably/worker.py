@@ -238,7 +238,7 @@ class Worker:
         """Each execution makes its claim durable before anything else."""
         lease = claim.lease
         self._term.tell(
-            RunClaimed(run_id=lease.run_id, job=claim.job, lease_generation=lease.generation)
+            RunClaimed, run_id=lease.run_id, job=claim.job, lease_generation=lease.generation
         )
         execution = Execution(self._term, claim)
         execution.claim_successor = partial(self._claim_successor, execution.run_id)

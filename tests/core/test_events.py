@@ -27,8 +27,10 @@ def emitter() -> Emitter:
     return Emitter(FakeClock())
 
 
-def log_line(message: str) -> events.LogWrite:
-    return events.LogWrite(run_id="r", job="j", level="info", message=message, data={}, step=None)
+def line(message: str) -> dict[str, Any]:
+    return {
+        "run_id": "r", "job": "j", "level": "info", "message": message, "data": {}, "step": None,
+    }  # fmt: skip
 
 
 # Order
@@ -88,8 +90,8 @@ async def test_event_without_a_write_waits_for_the_writes_before_it() -> None:
     emitting = emitter()
     told: list[Any] = []
     emitting.on("*", told.append)
-    emitting.stage(log_line("write"), 1)
-    emitting.emit(log_line("no write"))
+    emitting.stage(1, events.LogWrite, line("write"))
+    emitting.emit(events.LogWrite, **line("no write"))
     before = list(told)
     emitting.durable_up_to(1)
 
@@ -106,12 +108,12 @@ async def test_event_caused_by_a_listener_reaches_every_listener_after_its_cause
         assert isinstance(event, events.LogWrite)
         first.append(event.message)
         if event.message == "question":
-            emitting.emit(log_line("answer"))
-            emitting.emit_now(log_line("urgent answer"))
+            emitting.emit(events.LogWrite, **line("answer"))
+            emitting.emit_now(events.LogWrite(**line("urgent answer")))
 
     emitting.on("*", answer)
     emitting.on("log:write", lambda event: second.append(getattr(event, "message")))  # noqa: B009
-    emitting.emit(log_line("question"))
+    emitting.emit(events.LogWrite, **line("question"))
 
     assert first == second == ["question", "urgent answer", "answer"]
 
@@ -251,8 +253,8 @@ async def test_listener_can_unsubscribe_while_it_is_called() -> None:
 
     unsubscribe = emitting.on("*", hear_once)
     emitting.on("*", told.append)
-    emitting.emit(log_line("first"))
-    emitting.emit(log_line("second"))
+    emitting.emit(events.LogWrite, **line("first"))
+    emitting.emit(events.LogWrite, **line("second"))
 
     assert len(told) == 3
 
@@ -303,7 +305,7 @@ async def test_reader_that_falls_too_far_behind_is_told() -> None:
     emitting = emitter()
     stream, _ = emitting.stream(None)
     for number in range(EVENT_QUEUE_LIMIT + 1):
-        emitting.emit(log_line(str(number)))
+        emitting.emit(events.LogWrite, **line(str(number)))
 
     received = 0
     with pytest.raises(EventsOverflow, match="10000"):
@@ -315,7 +317,7 @@ async def test_reader_that_falls_too_far_behind_is_told() -> None:
 async def test_iterator_that_is_dropped_no_longer_listens() -> None:
     emitting = emitter()
     stream, _ = emitting.stream(None)
-    emitting.emit(log_line("heard"))
+    emitting.emit(events.LogWrite, **line("heard"))
     assert isinstance(await anext(stream), events.LogWrite)
     del stream
     gc.collect()
