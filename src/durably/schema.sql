@@ -7,6 +7,9 @@
 --      cancel (from pending, running, waiting) ----> cancelled
 --
 -- Every write to a running run names its lease_generation; each claim adds one to it.
+--
+-- The checks do not ask with `in`: where there are more than two values, SQLite makes a table of them
+-- anew for each statement, which took a sixth of the time of a short run.
 
 create table runs (
   sequence integer primary key,
@@ -29,7 +32,6 @@ create table runs (
   started_at integer,
   completed_at integer,
   keeps_outputs integer not null default 0,
-  -- Not `in`, which SQLite answers from a table that it makes anew for each statement.
   check (
     status = 'pending' or status = 'running' or status = 'waiting' or completed_at is not null
   ),
