@@ -6,8 +6,11 @@ are gone when the next one is measured.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,6 +50,7 @@ class Contender(ABC):
 
     remembers = True
     """Whether what is finished stays in its file."""
+    is_peer = True
 
     @abstractmethod
     async def rates(self, path: Path, safety: Safety, amount: Amount) -> dict[str, float]:
@@ -57,8 +61,32 @@ class Contender(ABC):
         raise NotImplementedError
 
 
+class Bare(Contender):
+    """What nobody can be faster than: for each step one insert of a row, and its commit."""
+
+    name = "SQLite alone"
+    settings: Mapping[Safety, str] = {
+        "killed process": "WAL, synchronous=normal",
+        "power cut": "WAL, synchronous=full",
+    }
+    remembers = False
+    is_peer = False
+
+    async def rates(self, path: Path, safety: Safety, amount: Amount) -> dict[str, float]:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("pragma journal_mode = wal")
+            synchronous = "normal" if safety == "killed process" else "full"
+            connection.execute(f"pragma synchronous = {synchronous}")
+            connection.execute("create table if not exists steps (name text, output text)")
+            started = time.perf_counter()
+            for number in range(amount.steps):
+                connection.execute("insert into steps values (?, ?)", (f"step[{number}]", "1"))
+            return {"steps": amount.steps / (time.perf_counter() - started)}
+
+
 class Ours(Contender):
     name = "durably"
+    is_peer = False
     settings: Mapping[Safety, str] = {
         "killed process": "WAL, synchronous=normal",
         "power cut": "the same, and durability='strict': fsync at each step, trigger and end",
