@@ -529,6 +529,21 @@ async def test_claim_finds_the_oldest_pending_run_without_sorting(opened: OpenSt
     assert "TEMP B-TREE" not in plan
 
 
+async def test_checks_of_a_run_make_no_tables(opened: OpenStore) -> None:
+    """As an ``in`` of more than two values would, for each statement that writes a run."""
+    statements: list[str] = []
+    connection = opened.database._open_connection()
+    connection.set_trace_callback(statements.append)
+    opened.trigger()
+    connection.set_trace_callback(None)
+    (insert,) = (sql for sql in statements if "insert into runs" in sql)
+    steps = [row["opcode"] for row in connection.execute(f"explain {insert}")]
+
+    assert "Insert" in steps
+    # The index of concurrency keys has one, which a run without a key does not come to.
+    assert steps.count("OpenEphemeral") <= 1
+
+
 def plans_of(connection: sqlite3.Connection, statements: list[str]) -> dict[str, str]:
     """How SQLite would carry out each statement, in one line; transactions are left out."""
     return {
