@@ -106,6 +106,29 @@ def test_visible_follower_steals_the_lock_of_a_leader_that_stands_still(
     assert [effect.name for effect in server.effects()] == ["first", "second", "second", "third"]
 
 
+def test_doctor_of_a_follower_tells_of_a_leader_that_is_frozen(
+    chromium: Chromium, server: EffectServer
+) -> None:
+    frozen, follower = two_tabs(chromium, server)
+    server.hold("second")
+    frozen.open(thread="worker", heartbeat=0.5)
+    server.wait_until_held("second")
+    follower.open(heartbeat=0.5).wait_for("triggered")
+    alive = follower.ask("doctor")
+    # It cannot hand over: its step is under way.
+    chromium.show(follower.page)
+    chromium.freeze(frozen.page)
+    silent = follower.ask("doctor")
+    chromium.thaw(frozen.page)
+    chromium.show(frozen.page)
+    server.release("second")
+
+    assert alive["silence"] is None
+    assert silent["silence"] == "leader-frozen"
+    assert "it is frozen" in silent["text"]
+    assert frozen.result() == follower.result() == [1, 1, 1]
+
+
 def test_thawed_leader_is_fenced_and_what_it_writes_late_is_never_acknowledged(
     chromium: Chromium, server: EffectServer
 ) -> None:

@@ -67,6 +67,10 @@ async def answer(durably: Durably, question: str) -> None:
         (run,) = await durably.list_runs()
         attempts = await durably.get_attempts(run.id)
         tell("attempts", attempts=[asdict(attempt) for attempt in attempts])
+    if question == "doctor":
+        diagnosis = await durably.doctor()
+        silence = diagnosis.silence and diagnosis.silence.kind
+        tell("doctor", silence=silence, text=str(diagnosis))
     if question == "signal":
         (run,) = await durably.list_runs()
         (wait,) = await durably.get_waits(run.id)
