@@ -92,7 +92,7 @@ class Emitter:
         if commit <= self._durable:
             self._deliver_ready()
 
-    def emit(self, kind: Callable[P, Event], *_: P.args, **facts: P.kwargs) -> None:
+    def emit(self, kind: Callable[P, Event], /, *_: P.args, **facts: P.kwargs) -> None:
         """Deliver an event of this kind, which no write stands behind, after every event staged
         before it."""
         self.stage(0, kind, facts)

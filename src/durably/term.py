@@ -32,6 +32,6 @@ class Term:
     leadership: Leadership
     poll_interval: float | None
 
-    def tell(self, kind: Callable[P, Event], *_: P.args, **facts: P.kwargs) -> None:
+    def tell(self, kind: Callable[P, Event], /, *_: P.args, **facts: P.kwargs) -> None:
         """Deliver an event of this kind once everything written so far is durable."""
         self.events.stage(self.database.commits, kind, facts)
