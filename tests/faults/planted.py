@@ -54,20 +54,8 @@ BUGS: Mapping[str, Bug] = {
             ),
             (
                 "durably/store/steps.py",
-                "            where id = :run_id\n"
-                "              and lease_generation = :generation\n"
-                "              and status = 'running'\n"
-                '            """,\n'
-                "            {\n"
-                "                **guard(lease),\n"
-                '                "name": name,\n'
-                '                "position": position,\n',
-                "            where id = :run_id\n"
-                '            """,\n'
-                "            {\n"
-                '                "run_id": lease.run_id,\n'
-                '                "name": name,\n'
-                '                "position": position,\n',
+                "              and lease_generation = ?\n              and status = 'running'\n",
+                "              and ?\n",
             ),
         ),
         {"hide": 1, "offline": 1},
