@@ -7,6 +7,7 @@ peers; ``python -m bench.cpython`` prints these tables alone.
 from __future__ import annotations
 
 import asyncio
+import random
 import statistics
 import sys
 import tempfile
@@ -59,8 +60,8 @@ async def medians(
     turns = [(contender, "empty") for contender in contenders]
     turns += [(contender, "full") for contender in full]
     for number in range(ROUNDS):
-        # Each round begins with another one: who comes behind a slow one has a colder machine.
-        for contender, state in turns[number % len(turns) :] + turns[: number % len(turns)]:
+        # In another order each time: who comes behind one that still winds down has less to run on.
+        for contender, state in random.Random(number).sample(turns, len(turns)):
             path = file_of(contender, folder, state if state == "full" else safety.split()[0])
             rates = await contender.rates(path, safety, AMOUNTS[safety] // contender.slowness)
             found.setdefault((contender.name, state), []).append(rates)

@@ -109,12 +109,13 @@ class Asking:
         for callback in list(self._watchers):
             callback()
 
-    def tabs(self, environment: Environment, *, leads: bool, epoch: int | None) -> Tabs:
-        """How this tab stands to the others; ``epoch`` is its own, where it leads."""
-        if not leads:
-            beat = None if self.following is None else self.following.leader
-            epoch = None if beat is None else beat["epoch"]
-        return Tabs("leader" if leads else "follower", epoch, environment.visibility.is_visible)
+    def tabs(self, environment: Environment, owner: str | None, epoch: int | None) -> Tabs:
+        """How this tab stands to the others; ``owner`` and ``epoch`` are its own if it leads."""
+        is_visible = environment.visibility.is_visible
+        if owner is not None:
+            return Tabs("leader", owner, epoch, is_visible)
+        beat = (self.following and self.following.leader) or {"term": None, "epoch": None}
+        return Tabs("follower", beat["term"], beat["epoch"], is_visible)
 
     def silence(self) -> None:
         """Nothing that arrives is answered until somebody leads or is followed."""

@@ -131,7 +131,7 @@ class Leader:
         leads = self._worker is not None
         if not (self._is_entered or leads or self.asking.following):
             raise NotOpen(self._name)
-        return self.asking.tabs(self.environment, leads=leads, epoch=self._epoch)
+        return self.asking.tabs(self.environment, self._owner if leads else None, self._epoch)
 
     def start_working(self) -> None:
         """Claim runs from now on."""

@@ -86,8 +86,10 @@ class Tabs:
     """How this tab stands to the others of its origin with the same database."""
 
     role: Literal["leader", "follower"]
+    leader: str | None
+    """The id of the term that leads, which every tab calls so; None where none was heard of yet."""
     epoch: int | None
-    """Of the leader's term; None where no leader was heard of yet, and on CPython."""
+    """Of that term; None on CPython, too."""
     is_visible: bool
 
 

@@ -50,8 +50,9 @@ async def test_second_tab_follows_and_says_so(tab: Tab) -> None:
 
             assert types(told) == ["tab:follower"]
             assert (leader.tabs.role, second.tabs.role) == ("leader", "follower")
-            assert leader.tabs == Tabs("leader", tab.disk.epoch, is_visible=True)
-            assert second.tabs.epoch == tab.disk.epoch
+            owner = leader._leader._owner
+            assert leader.tabs == Tabs("leader", owner, tab.disk.epoch, is_visible=True)
+            assert second.tabs == Tabs("follower", owner, tab.disk.epoch, is_visible=True)
 
 
 async def test_role_is_told_inside_the_block_only(tab: Tab) -> None:
