@@ -9,7 +9,7 @@
 -- Every write to a running run names its lease_generation; each claim adds one to it.
 --
 -- The checks do not ask with `in`: where there are more than two values, SQLite makes a table of them
--- anew for each statement, which took a sixth of the time of a short run.
+-- anew for each statement, which took a sixth of the instructions of a short run.
 
 create table runs (
   sequence integer primary key,
