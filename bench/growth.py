@@ -22,7 +22,7 @@ def cost(times: dict[str, list[float]]) -> Table:
     mean = {name: statistics.fmean(values) for name, values in times.items()}
     return Table(
         "Cost of a checkpoint as the database grows",
-        f"Three databases and a bare IndexedDB transaction of one record of 4 KiB, all in one "
+        f"Three databases and a bare IndexedDB transaction of one record of 484 bytes, all in one "
         f"page, in turns of 50; {len(times['bare'])} of each. Means include folds.",
         [
             Figure("bare IndexedDB transaction, relaxed", f"{median['bare']:.2f} ms"),

@@ -48,7 +48,7 @@ def make_browser_wheel(wheel: Path) -> Path:
     with zipfile.ZipFile(wheel) as whole:
         files = {info.filename: whole.read(info) for info in whole.infolist()}
     record = f"{name}-{version}.dist-info/RECORD"
-    for path in (record, *(f"{name}/{module}.py" for module in OF_CPYTHON)):
+    for path in (record, f"{name}/py.typed", *(f"{name}/{module}.py" for module in OF_CPYTHON)):
         files.pop(path, None)
     for path, content in files.items():
         if path.endswith(".py"):
@@ -59,7 +59,9 @@ def make_browser_wheel(wheel: Path) -> Path:
             files[path] = re.sub(rb"(?m)^--.*\n| +(?= )", b"", content)
         elif path.endswith(".dist-info/METADATA"):
             facts = content.partition(b"\n\n")[0] + b"\n"
-            files[path] = re.sub(rb"(?m)^(?:Classifier|Keywords): .*\n", b"", facts)
+            files[path] = re.sub(
+                rb"(?m)^(?:Classifier|Keywords|Description-Content-Type): .*\n", b"", facts
+            )
         elif path.endswith(".dist-info/WHEEL"):
             files[path] = re.sub(rb"(?m)^Tag: .*$", f"Tag: {TAG}".encode(), content)
     files[record] = "".join(record_lines(files, record)).encode()

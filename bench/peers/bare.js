@@ -1,6 +1,6 @@
 // The physical limit: a transaction of IndexedDB that adds one record, and nothing around it.
 
-const RECORD_BYTES = 4192; // What a checkpoint of a small result adds to the log: a page and its frame.
+const RECORD_BYTES = 484; // What a checkpoint of a small result adds to the log: three blocks of a page.
 const LARGE_BYTES = 100 * 1024;
 
 /** @typedef {(count: number) => Promise<{ times: number[] }>} Writer */

@@ -15,11 +15,15 @@ from .export_errors import DamagedExport
 from .records import record
 
 MAGIC = 0x4C525544
-FORMAT = 1
+FORMAT = 2
 SEAL = 3
 HEADER = struct.Struct("<IHBB16s16s10Id")
+PAGE_ENTRY = struct.Struct("<II")
 MANIFEST_ENTRY = struct.Struct("<III")
 PAGE_BYTES = 4096
+BLOCKS = 32
+BLOCK_BYTES = PAGE_BYTES // BLOCKS
+WHOLE = (1 << BLOCKS) - 1
 CHUNK_PAGES = 15
 
 Position = tuple[int, int]
@@ -31,7 +35,9 @@ class _Record:
     kind: int
     previous: int
     page_count: int
-    pages: dict[int, bytes]
+    pages: list[tuple[int, int]]
+    """The number of each page, and which of its blocks changed."""
+    blocks: bytes
     manifest: list[tuple[int, int, int]]
     """Epoch, fold and checksum of each chunk."""
     behind: Position
@@ -46,23 +52,41 @@ def rebuild(lines: list[dict[str, Any]]) -> tuple[bytes, list[str]]:
     published = [position for position in sorted(log) if log[position].manifest]
     manifest = log[published[-1]] if published else None
     chain = _chain(log, manifest, problems)
-    pages: dict[int, bytes] = {}
+    pages: dict[int, bytearray] = {}
+    whole: set[int] = set()
     for index, (epoch, fold, checksum) in enumerate(manifest.manifest if manifest else ()):
         chunk = chunks.get((index, epoch, fold), b"")
         if crc32(chunk) != checksum:
             problems.append(f"chunk {index} is missing or was altered")
         for at in range(0, len(chunk), PAGE_BYTES):
-            pages[index * CHUNK_PAGES + at // PAGE_BYTES] = chunk[at : at + PAGE_BYTES]
+            page = index * CHUNK_PAGES + at // PAGE_BYTES
+            pages[page] = bytearray(chunk[at : at + PAGE_BYTES])
+            whole.add(page)
     for one in chain:
-        pages |= one.pages
+        _write(one, pages)
+        whole |= {page for page, blocks in one.pages if blocks == WHOLE}
     if not pages:
         raise DamagedExport("it holds no page of a database")
     count = chain[-1].page_count if chain else max(pages) + 1
-    missing = [page for page in range(count) if page not in pages]
+    missing = [page for page in range(count) if page not in whole]
     if missing:
-        problems.append(f"{len(missing)} of {count} pages are missing; they are empty now")
+        problems.append(
+            f"{len(missing)} of {count} pages are missing, or parts of them; what is missing is "
+            "empty now"
+        )
     empty = bytes(PAGE_BYTES)
     return b"".join(pages.get(page, empty) for page in range(count)), problems
+
+
+def _write(one: _Record, pages: dict[int, bytearray]) -> None:
+    """Write what a record holds over what is there; where nothing is, over an empty page."""
+    taken = 0
+    for number, blocks in one.pages:
+        page = pages.setdefault(number, bytearray(PAGE_BYTES))
+        for at in range(0, PAGE_BYTES, BLOCK_BYTES):
+            if blocks >> at // BLOCK_BYTES & 1:
+                page[at : at + BLOCK_BYTES] = one.blocks[taken : taken + BLOCK_BYTES]
+                taken += BLOCK_BYTES
 
 
 def _chain(
@@ -109,20 +133,16 @@ def _record(line: dict[str, Any]) -> _Record | None:
     page_count, pages, chunks, behind_epoch, behind_seq, _ = counts
     if (magic, version, page_bytes, [epoch, seq]) != (MAGIC, FORMAT, PAGE_BYTES, line["key"]):
         return None
-    manifest_at = HEADER.size + 4 * pages
-    images_at = manifest_at + MANIFEST_ENTRY.size * chunks
-    numbers = struct.unpack_from(f"<{pages}I", content, HEADER.size)
-    images = content[images_at:-4]
+    manifest_at = HEADER.size + PAGE_ENTRY.size * pages
+    blocks_at = manifest_at + MANIFEST_ENTRY.size * chunks
     return _Record(
         position=(epoch, seq),
         kind=kind,
         previous=previous,
         page_count=page_count,
-        pages={
-            number: images[at * PAGE_BYTES : (at + 1) * PAGE_BYTES]
-            for at, number in enumerate(numbers)
-        },
-        manifest=list(MANIFEST_ENTRY.iter_unpack(content[manifest_at:images_at])),
+        pages=list(PAGE_ENTRY.iter_unpack(content[HEADER.size : manifest_at])),
+        blocks=content[blocks_at:-4],
+        manifest=list(MANIFEST_ENTRY.iter_unpack(content[manifest_at:blocks_at])),
         behind=(behind_epoch, behind_seq),
         checksum=_number(content[-4:]),
     )

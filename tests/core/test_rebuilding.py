@@ -17,6 +17,8 @@ from durably import DamagedExport
 pytestmark = pytest.mark.cpython_only  # The wheel for browsers comes without it.
 
 PAGE_BYTES = 4096
+BLOCK_BYTES = 128
+WHOLE = 0xFFFFFFFF
 OPEN, COMMIT, SEAL = 1, 2, 3
 
 
@@ -45,17 +47,20 @@ class Log:
         pages: dict[int, str] | None = None,
         behind: tuple[int, int] = (0, 0),
         chunks: tuple[tuple[int, int, int], ...] = (),
+        blocks: int = WHOLE,
     ) -> None:
+        """Of each page, those blocks are in the record whose bits are in ``blocks``."""
         self.seq += 1
         pages = pages or {}
         content = struct.pack(
             "<IHBB16s16s10Id",
-            *(0x4C525544, 1, kind, 0, b"u" * 16, b"w" * 16, self.epoch, self.seq, self._checksum),
+            *(0x4C525544, 2, kind, 0, b"u" * 16, b"w" * 16, self.epoch, self.seq, self._checksum),
             *(PAGE_BYTES, count, len(pages), len(chunks), *behind, 0, 1.5),
         )
-        content += struct.pack(f"<{len(pages)}I", *pages)
+        content += b"".join(struct.pack("<II", number, blocks) for number in pages)
         content += b"".join(struct.pack("<III", *chunk) for chunk in chunks)
-        content += b"".join(map(page, pages.values()))
+        size_bytes = BLOCK_BYTES * blocks.bit_count()
+        content += b"".join(page(letter)[:size_bytes] for letter in pages.values())
         self._checksum = crc32(content)
         content += struct.pack("<I", self._checksum)
         self._store("log", [self.epoch, self.seq], content)
@@ -182,10 +187,40 @@ def test_pages_of_a_missing_chunk_are_empty(folded: Log) -> None:
 
     assert problems == [
         "chunk 1 is missing or was altered",
-        "4 of 20 pages are missing; they are empty now",
+        "4 of 20 pages are missing, or parts of them; what is missing is empty now",
     ]
     assert content[15 * PAGE_BYTES : 19 * PAGE_BYTES] == bytes(4 * PAGE_BYTES)
     assert content[-1:] == b"T"
+
+
+def test_blocks_of_a_page_are_written_over_what_is_there(log: Log) -> None:
+    first, last = 1 << 0, 1 << 31
+    log.add(count=4, pages={0: "X", 2: "Y"}, blocks=first | last)
+    log.add(count=4, pages={2: "Z"}, blocks=last)
+    content, problems = rebuild(log.lines)
+
+    assert problems == []
+    pages = [content[at : at + PAGE_BYTES] for at in range(0, 4 * PAGE_BYTES, PAGE_BYTES)]
+    middle = PAGE_BYTES - 2 * BLOCK_BYTES
+    assert pages == [
+        b"X" * BLOCK_BYTES + b"a" * middle + b"X" * BLOCK_BYTES,
+        page("B"),
+        b"Y" * BLOCK_BYTES + b"c" * middle + b"Z" * BLOCK_BYTES,
+        page("d"),
+    ]
+
+
+def test_page_of_which_only_blocks_are_left_is_missing(folded: Log) -> None:
+    folded.add(count=20, pages={19: "U"}, blocks=1)
+    folded.add(count=20, pages={18: "S"}, blocks=1)
+    folded.lose(1, 1, 1)
+    content, problems = rebuild(folded.lines)
+
+    assert problems[1:] == [
+        "4 of 20 pages are missing, or parts of them; what is missing is empty now"
+    ]
+    assert content[18 * PAGE_BYTES :][:PAGE_BYTES] == b"S" * BLOCK_BYTES + bytes(31 * BLOCK_BYTES)
+    assert content[19 * PAGE_BYTES :] == b"U" * BLOCK_BYTES + b"T" * 31 * BLOCK_BYTES
 
 
 def test_chunks_that_no_manifest_names_are_not_used(folded: Log) -> None:

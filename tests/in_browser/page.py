@@ -87,10 +87,10 @@ class Record:
         magic, version, kind = struct.unpack_from("<IHB", value, 0)
         epoch, seq = struct.unpack_from("<II", value, 40)
         page_bytes, page_count, pages, chunks = struct.unpack_from("<IIII", value, 52)
-        assert (magic, version, page_bytes) == (0x4C525544, 1, PAGE_BYTES)
+        assert (magic, version, page_bytes) == (0x4C525544, 2, PAGE_BYTES)
         assert (epoch, seq) == key
         behind = struct.unpack_from("<II", value, 68)
-        numbers = struct.unpack_from(f"<{pages}I", value, 88)
+        numbers = struct.unpack_from(f"<{2 * pages}I", value, 88)[::2]
         return cls(epoch, seq, KINDS[kind], page_count, numbers, chunks, behind, len(value))
 
 

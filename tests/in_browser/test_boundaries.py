@@ -21,7 +21,8 @@ from durably.testing import FakeLeadership, FakeLock, FakeVisibility, settle
 from tests.in_browser.page import Stored, module
 
 STEPS = 4
-FOLD_BYTES = 1 << 20
+FOLD_RECORDS = 200
+RECORDS_OF_A_RUN = 4
 MOST_REQUESTS = 200
 MOST_CANCELS = 50
 TAKEOVER = {"openCursor log", "add log"}
@@ -108,8 +109,8 @@ def is_fold_near(stored: Stored) -> bool:
     manifest = stored.manifest
     if manifest is None:
         return False
-    unfolded = sum(one.size_bytes for one in stored.records if one.position > manifest.behind)
-    return unfolded > FOLD_BYTES - 60_000
+    unfolded = sum(1 for one in stored.records if one.position > manifest.behind)
+    return unfolded >= FOLD_RECORDS - RECORDS_OF_A_RUN
 
 
 async def die(living: asyncio.Task[None], others: set[asyncio.Task[Any]]) -> None:

@@ -39,10 +39,10 @@ from tests.in_browser.page import module
 COUNTS = ("requests", "transactions", "pages", "bytes", "calls", "callbacks", "turns", "timers")
 EXPECTED = {
     #           requests, transactions, pages, bytes, calls, callbacks, turns, timers
-    "a trigger":                          (1, 1, 4, 16492, 1, 1, 2, 0),
-    "a checkpoint":                       (1, 1, 1, 4192, 1, 1, 0, 0),
-    "eight checkpoints at a time":        (2, 2, 2, 8384, 2, 2, 34, 0),
-    "a run of one step":                  (4, 4, 10, 41368, 4, 4, 7, 1),
+    "a trigger":                          (1, 1, 4, 1276, 1, 1, 2, 0),
+    "a checkpoint":                       (1, 1, 1, 484, 1, 1, 0, 0),
+    "eight checkpoints at a time":        (2, 2, 2, 1352, 2, 2, 34, 0),
+    "a run of one step":                  (4, 4, 10, 3648, 4, 4, 7, 1),
     "a replayed step":                    (0, 0, 0, 0, 0, 0, 0, 0),
     "a minute with nothing to do":        (0, 0, 0, 0, 0, 0, 0, 0),
     "a minute of a step":                 (0, 0, 0, 0, 0, 0, 0, 12),
@@ -155,8 +155,11 @@ class Meter:
         places = [f"{n} {place}" for place, n in self._crossings.places.most_common()]
         for act, costs in self.costs.items():
             expected = dict(zip(COUNTS, EXPECTED[act], strict=True))
+            # How many blocks of a page a row changes depends on where in it the row comes to lie.
+            most_bytes = max(cost["bytes"] for cost in costs)
             for cost in costs:
-                found = {kind: n for kind, n in cost.items() if kind != leaving_out}
+                found = {**cost, "bytes": most_bytes}
+                found.pop(leaving_out or "", None)
                 check_cost(act, found, {kind: expected[kind] for kind in found}, places)
 
     def _read(self) -> Cost:

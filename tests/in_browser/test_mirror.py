@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import pytest
@@ -31,6 +35,8 @@ from tests.in_browser.page import Stored, outside
 TRIES = 3
 FOLD_RECORDS = 200
 CHUNK_PAGES = 15
+PAGE_BYTES = 4096
+BLOCK_BYTES = 128
 LOAD_BATCH = 500
 FOLD_TIMEOUT = 10.0
 
@@ -116,7 +122,7 @@ class TestLog:
 
         assert record.page_count > 400
         assert len(record.page_numbers) <= 3
-        assert record.size_bytes < 4 * 4096
+        assert record.size_bytes < 1000
 
     async def test_one_commit_is_one_record_after_the_one_before(
         self, mirrors: IndexedDBMirrors
@@ -168,6 +174,105 @@ class TestLog:
         await mirror.close()
         after = await mirrors.look()
         assert {key: after.log[key] for key in before.log} == before.log
+
+
+class TestBlocks:
+    """A record holds the blocks that changed. Bytes are written here past SQLite, in any way."""
+
+    @pytest.mark.parametrize("seed", range(6))
+    async def test_whatever_is_written_is_what_the_next_life_finds(
+        self, mirrors: IndexedDBMirrors, seed: int
+    ) -> None:
+        randomly = random.Random(seed)
+        written = b""
+        for _ in range(3):
+            async with bare_file(mirrors) as (mirror, file):
+                assert content_of(file) == written
+                for _ in range(120):
+                    for _ in range(randomly.choice([0, 1, 1, 2, 5])):
+                        write_something(file, randomly)
+                    if randomly.random() < 0.1:
+                        os.pwrite(file, randomly.randbytes(PAGE_BYTES), 0)
+                        await mirrors.plan("QuotaExceededError")
+                        with pytest.raises(StorageFull):
+                            await committed(mirror)
+                    await committed(mirror)
+                written = content_of(file)
+                assert await mirror.verify() == []
+        async with bare_file(mirrors) as (_, file):
+            assert content_of(file) == written
+        assert (await mirrors.look()).manifest, "none of it was folded"
+
+    async def test_page_is_stored_whole_where_it_is_new_and_its_blocks_where_they_changed(
+        self, mirrors: IndexedDBMirrors
+    ) -> None:
+        page = bytearray(PAGE_BYTES)
+        found = []
+        async with bare_file(mirrors) as (mirror, file):
+            for change in (None, 0, PAGE_BYTES - 1, None):
+                if change is not None:
+                    page[change] += 1
+                os.pwrite(file, page, 0)
+                os.pwrite(file, bytes(PAGE_BYTES), PAGE_BYTES)
+                await committed(mirror)
+                record = (await mirrors.look()).records[-1]
+                found.append((record.seq, record.page_numbers, record.size_bytes))
+
+        frame, entry = 88 + 4, 8
+        one_block = (0,), frame + entry + BLOCK_BYTES
+        assert found == [
+            (1, (0, 1), frame + 2 * (entry + PAGE_BYTES)),
+            (2, *one_block),
+            (3, *one_block),
+            (3, *one_block),
+        ]
+
+
+@asynccontextmanager
+async def bare_file(mirrors: IndexedDBMirrors) -> AsyncIterator[tuple[Mirror, int]]:
+    """A mirror that was taken over, and its file, which need not be one of SQLite."""
+    mirror = mirrors.make()
+    file = os.open(await mirror.take_over(), os.O_RDWR)
+    try:
+        yield mirror, file
+    finally:
+        os.close(file)
+        await mirror.close()
+
+
+def content_of(file: int) -> bytes:
+    return os.pread(file, os.fstat(file).st_size, 0)
+
+
+async def committed(mirror: Mirror) -> None:
+    outcome: asyncio.Future[StorageError | None] = asyncio.get_running_loop().create_future()
+    mirror.commit("relaxed", outcome.set_result)
+    if error := await outcome:
+        raise error
+
+
+def write_something(file: int, randomly: random.Random) -> None:
+    """Some bytes of a page, as SQLite writes it; bytes anywhere; or another end of the file."""
+    end = os.fstat(file).st_size
+    pages = end // PAGE_BYTES
+    kind = randomly.random()
+    if pages and kind < 0.7:
+        page = randomly.randrange(pages) * PAGE_BYTES
+        content = bytearray(os.pread(file, PAGE_BYTES, page))
+        for _ in range(randomly.choice([0, 1, 3])):
+            at = randomly.randrange(PAGE_BYTES)
+            length = randomly.choice([1, 4, 130, 700])
+            content[at : at + length] = randomly.randbytes(len(content[at : at + length]))
+        # A buffer may begin anywhere.
+        shifted = memoryview(b"x" * randomly.randrange(4) + content)[-PAGE_BYTES:]
+        os.pwrite(file, shifted, page)
+    elif kind < 0.85:
+        os.pwrite(file, randomly.randbytes(PAGE_BYTES), pages * PAGE_BYTES)
+    elif pages and kind < 0.93:
+        os.pwrite(file, randomly.randbytes(randomly.randrange(1, 9000)), randomly.randrange(end))
+        os.ftruncate(file, -(-os.fstat(file).st_size // PAGE_BYTES) * PAGE_BYTES)
+    else:
+        os.ftruncate(file, max(0, pages + randomly.randrange(-3, 4)) * PAGE_BYTES)
 
 
 class TestUnknownOutcome:

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * The mirror: a fenced redo log of dirty pages in IndexedDB.
+ * The mirror: a fenced redo log, in IndexedDB, of what changes in the pages of a SQLite file.
  *
  * One IndexedDB database for each durably database, with three stores:
  *
@@ -21,16 +21,29 @@
  *   56 pages in the file u32        60 pages in this record u32
  *   64 chunks in the manifest u32   68 from epoch u32   72 from seq u32   76 reserved u32
  *   80 wall clock f64 (ms)
- *   88 page numbers u32 each, then manifest entries (epoch, fold, crc: u32 each), then page images,
- *      then crc32 u32 of everything before it
+ *   88 pages (number, blocks: u32 each), then manifest entries (epoch, fold, crc: u32 each), then the
+ *      blocks of the pages, then crc32 u32 of everything before it, in every format
+ *
+ * A page has 32 blocks of 128 bytes, and bit n of its `blocks` stands for block n: a record holds
+ * those that changed, and all of a page that was not in the file before.
  */
 
 const MAGIC = 0x4c525544; // "DURL"
-const FORMAT = 1;
+/** Of the stores. */
+const VERSION = 1;
+/** Of a record. 1 was before the first release. */
+const FORMAT = 2;
 const OPEN = 1, COMMIT = 2, SEAL = 3;
 const HEADER_BYTES = 88;
-const MANIFEST_ENTRY_BYTES = 12;
+const HEADER_WORDS = HEADER_BYTES / 4;
+const PAGE_ENTRY_WORDS = 2;
+const MANIFEST_ENTRY_WORDS = 3;
 const PAGE_BYTES = 4096;
+const BLOCKS = 32;
+const BLOCK_BYTES = PAGE_BYTES / BLOCKS;
+const BLOCK_WORDS = BLOCK_BYTES / 4;
+/** All blocks of a page. */
+const WHOLE = -1;
 /** Below the 64 KiB from which Chromium keeps a value in a file of its own. */
 const CHUNK_PAGES = 15;
 const CHUNK_BYTES = CHUNK_PAGES * PAGE_BYTES;
@@ -39,6 +52,7 @@ const FOLD_RECORDS = 200;
 const FOLD_BYTES = 1 << 20;
 /** A log of this size is folded however many chunks that takes: it bounds the time of a load. */
 const FOLD_BYTES_AT_MOST = 8 << 20;
+const FOLD_RECORDS_AT_MOST = 4000;
 /** After a fold that failed, as it does near the quota, so many records before the next try. */
 const FOLD_RETRY_RECORDS = 20;
 /** Between two chunks of a fold, so that commits hardly feel it. */
@@ -54,9 +68,10 @@ const OPEN_PATIENCE = 15;
 
 /** @typedef {[number, number]} Position epoch and seq */
 /** @typedef {{ epoch: number, fold: number, crc: number }} Chunk */
+/** @typedef {[number, number]} Changed the number of a page, and which of its blocks */
 /** @typedef {{ kind: number, uuid: Uint8Array<ArrayBuffer>, epoch: number, seq: number,
- *   previous: number, pageCount: number, pageNumbers: Uint32Array, chunks: Chunk[] | null,
- *   from: Position, images: Uint8Array, crc: number }} LogRecord */
+ *   previous: number, pageCount: number, pages: Changed[], chunks: Chunk[] | null,
+ *   from: Position, blocks: Uint8Array, crc: number }} LogRecord */
 /** @typedef {{ from: Position, chunks: Chunk[] }} Manifest */
 
 /** What is stored is not one whole; it is left as it is. */
@@ -116,51 +131,69 @@ function randomId() {
 }
 
 /**
+ * Call `each` for the blocks of a page, as runs of bytes: where one begins in the file, and its length.
+ * @param {Changed} changed
+ * @param {(at: number, length: number) => void} each
+ */
+function forRuns([page, blocks], each) {
+  for (let block = 0; block < BLOCKS; block++) {
+    const first = block;
+    while (block < BLOCKS && (blocks >>> block) & 1) block++;
+    if (block > first) each(page * PAGE_BYTES + first * BLOCK_BYTES, (block - first) * BLOCK_BYTES);
+  }
+}
+
+/** @param {Changed[]} pages */
+function bytesOf(pages) {
+  let bytes = 0;
+  for (const changed of pages) forRuns(changed, (_, length) => { bytes += length; });
+  return bytes;
+}
+
+/**
+ * Which of the blocks of a page a write of all of it changes.
+ * @param {Uint32Array} now
+ * @param {Uint32Array} then
+ */
+function changedBlocks(now, then) {
+  let blocks = 0;
+  for (let block = 0; block < BLOCKS; block++) {
+    const end = (block + 1) * BLOCK_WORDS;
+    let at = end - BLOCK_WORDS;
+    while (at < end && now[at] === then[at]) at++;
+    if (at < end) blocks |= 1 << block;
+  }
+  return blocks;
+}
+
+/**
  * @param {{ kind: number, uuid: Uint8Array, writer: Uint8Array, epoch: number, seq: number,
- *   previous: number, pageCount: number, pageNumbers?: number[], manifest?: Manifest | null }} facts
- * @param {Uint8Array} [file] the SQLite file that the pages are copied from
- * @param {Uint8Array<ArrayBuffer>} [spare] an earlier record that nobody needs any more: most have the
- *   same size, and a new one of some kilobytes costs as much as all that is done with it here
+ *   previous: number, pageCount: number, pages?: Changed[], manifest?: Manifest | null }} facts
+ * @param {Uint8Array} [file] the SQLite file that the blocks are copied from
  * @returns {Uint8Array<ArrayBuffer>}
  */
-function encodeRecord(facts, file, spare) {
-  const pageNumbers = facts.pageNumbers ?? [];
-  const chunks = facts.manifest?.chunks ?? [];
-  const imagesAt = HEADER_BYTES + 4 * pageNumbers.length + MANIFEST_ENTRY_BYTES * chunks.length;
-  const size = imagesAt + PAGE_BYTES * pageNumbers.length + 4;
-  const bytes = spare?.length === size ? spare : new Uint8Array(size);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, MAGIC, true);
-  view.setUint16(4, FORMAT, true);
-  view.setUint8(6, facts.kind);
+function encodeRecord(facts, file) {
+  const pages = facts.pages ?? [], chunks = facts.manifest?.chunks ?? [];
+  const entries = [...pages.flat(), ...chunks.flatMap(({ epoch, fold, crc }) => [epoch, fold, crc])];
+  let at = HEADER_BYTES + 4 * entries.length;
+  const bytes = new Uint8Array(at + bytesOf(pages) + 4);
+  const words = new Uint32Array(bytes.buffer); // Little endian, as every machine with WebAssembly is.
+  words.set([MAGIC, FORMAT | facts.kind << 16]);
   bytes.set(facts.uuid, 8);
   bytes.set(facts.writer, 24);
-  view.setUint32(40, facts.epoch, true);
-  view.setUint32(44, facts.seq, true);
-  view.setUint32(48, facts.previous, true);
-  view.setUint32(52, PAGE_BYTES, true);
-  view.setUint32(56, facts.pageCount, true);
-  view.setUint32(60, pageNumbers.length, true);
-  view.setUint32(64, chunks.length, true);
-  view.setUint32(68, facts.manifest?.from[0] ?? 0, true);
-  view.setUint32(72, facts.manifest?.from[1] ?? 0, true);
-  view.setFloat64(80, Date.now(), true);
-  let at = HEADER_BYTES;
-  for (const page of pageNumbers) {
-    view.setUint32(at, page, true);
-    at += 4;
+  words.set([
+    facts.epoch, facts.seq, facts.previous, PAGE_BYTES, facts.pageCount, pages.length, chunks.length,
+    ...facts.manifest?.from ?? [0, 0],
+  ], 10);
+  new Float64Array(bytes.buffer, 80, 1)[0] = Date.now();
+  words.set(entries, HEADER_WORDS);
+  for (const changed of pages) {
+    forRuns(changed, (from, length) => {
+      bytes.set(/** @type {Uint8Array} */ (file).subarray(from, from + length), at);
+      at += length;
+    });
   }
-  for (const chunk of chunks) {
-    view.setUint32(at, chunk.epoch, true);
-    view.setUint32(at + 4, chunk.fold, true);
-    view.setUint32(at + 8, chunk.crc, true);
-    at += MANIFEST_ENTRY_BYTES;
-  }
-  for (const page of pageNumbers) {
-    bytes.set(/** @type {Uint8Array} */ (file).subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES), at);
-    at += PAGE_BYTES;
-  }
-  view.setUint32(at, crc32(bytes.subarray(0, at)), true);
+  words[at / 4] = crc32(bytes.subarray(0, at));
   return bytes;
 }
 
@@ -176,46 +209,46 @@ function crcOf(record) {
  */
 function decodeRecord(value, [epoch, seq]) {
   const where = `record ${epoch}.${seq}`;
-  if (!(value instanceof ArrayBuffer) || value.byteLength < HEADER_BYTES + 4) {
+  const words = value instanceof ArrayBuffer && value.byteLength % 4 === 0 ? new Uint32Array(value) : [];
+  if (words[0] !== MAGIC || words.length * 4 < HEADER_BYTES + 4) {
     throw new Damaged(`${where} is not a record`);
   }
-  const bytes = new Uint8Array(value);
-  const view = new DataView(value);
-  if (view.getUint32(0, true) !== MAGIC) throw new Damaged(`${where} is not a record`);
-  const format = view.getUint16(4, true);
-  if (format > FORMAT) throw new Newer(String(format));
+  const bytes = new Uint8Array(/** @type {ArrayBuffer} */ (value));
   const crc = crcOf(bytes);
   if (crc32(bytes.subarray(0, bytes.length - 4)) !== crc) {
     throw new Damaged(`${where} was altered (its checksum is wrong)`);
   }
-  if (view.getUint32(40, true) !== epoch || view.getUint32(44, true) !== seq) {
+  const format = words[1] & 0xffff;
+  if (format > FORMAT) throw new Newer(String(format));
+  if (format < FORMAT) throw new Damaged("a version of durably before the first release made it");
+  if (words[10] !== epoch || words[11] !== seq) {
     throw new Damaged(`${where} is not where it was written`);
   }
-  const pages = view.getUint32(60, true), entries = view.getUint32(64, true);
-  const manifestAt = HEADER_BYTES + 4 * pages;
-  const imagesAt = manifestAt + MANIFEST_ENTRY_BYTES * entries;
-  if (bytes.length !== imagesAt + PAGE_BYTES * pages + 4) {
+  const manifestAt = HEADER_WORDS + PAGE_ENTRY_WORDS * words[15];
+  const blocksAt = manifestAt + MANIFEST_ENTRY_WORDS * words[16];
+  /** @type {Changed[]} */
+  const pages = [];
+  for (let at = HEADER_WORDS; at < manifestAt; at += PAGE_ENTRY_WORDS) {
+    pages.push([words[at], words[at + 1] | 0]);
+  }
+  if (bytes.length !== 4 * blocksAt + bytesOf(pages) + 4) {
     throw new Damaged(`${where} has the wrong length`);
   }
   /** @type {Chunk[]} */
   const chunks = [];
-  for (let at = manifestAt; at < imagesAt; at += MANIFEST_ENTRY_BYTES) {
-    chunks.push({
-      epoch: view.getUint32(at, true),
-      fold: view.getUint32(at + 4, true),
-      crc: view.getUint32(at + 8, true),
-    });
+  for (let at = manifestAt; at < blocksAt; at += MANIFEST_ENTRY_WORDS) {
+    chunks.push({ epoch: words[at], fold: words[at + 1], crc: words[at + 2] });
   }
   return {
-    kind: view.getUint8(6),
+    kind: bytes[6],
     uuid: bytes.slice(8, 24),
     epoch, seq,
-    previous: view.getUint32(48, true),
-    pageCount: view.getUint32(56, true),
-    pageNumbers: Uint32Array.from({ length: pages }, (_, i) => view.getUint32(HEADER_BYTES + 4 * i, true)),
-    chunks: entries ? chunks : null,
-    from: [view.getUint32(68, true), view.getUint32(72, true)],
-    images: bytes.subarray(imagesAt, bytes.length - 4),
+    previous: words[12],
+    pageCount: words[14],
+    pages,
+    chunks: chunks.length ? chunks : null,
+    from: [words[17], words[18]],
+    blocks: bytes.subarray(4 * blocksAt, bytes.length - 4),
     crc,
   };
 }
@@ -295,7 +328,7 @@ function complete(transaction) {
  */
 function openDatabase(name, mayCreate) {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open(name, FORMAT);
+    const request = indexedDB.open(name, VERSION);
     let isGivenUp = false, seconds = 0;
     /** @type {(reason: string) => void} */
     const giveUp = (reason) => {
@@ -336,7 +369,7 @@ function openDatabase(name, mayCreate) {
 /** The version of a stored database that is newer than this module. @param {string} name */
 async function versionOf(name) {
   const known = await indexedDB.databases?.().catch(() => []) ?? [];
-  return known.find((database) => database.name === name)?.version ?? FORMAT + 1;
+  return known.find((database) => database.name === name)?.version ?? VERSION + 1;
 }
 
 /**
@@ -461,12 +494,15 @@ function rebuild(records, chunks) {
     file.set(chunk.subarray(0, pages * PAGE_BYTES), first * PAGE_BYTES);
     isThere.fill(1, first, first + pages);
   });
-  for (const record of records) {
-    record.pageNumbers.forEach((page, i) => {
-      if (page >= pageCount) return;
-      file.set(record.images.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES), page * PAGE_BYTES);
-      isThere[page] = 1;
-    });
+  for (const { pages, blocks } of records) {
+    let taken = 0;
+    for (const changed of pages) {
+      forRuns(changed, (at, length) => {
+        if (at < file.length) file.set(blocks.subarray(taken, taken + length), at);
+        taken += length;
+      });
+      if (changed[1] === WHOLE) isThere[changed[0]] = 1;
+    }
   }
   const missing = isThere.indexOf(0);
   if (missing !== -1) throw new Damaged(`page ${missing} of ${pageCount} is missing`);
@@ -554,13 +590,13 @@ function openAsStored(name) {
   });
 }
 
-/** A file in Emscripten's memory, and which of its pages were written since they were last taken. */
+/** A file in Emscripten's memory, and what in it was written since that was last taken. */
 class TrackedFile {
   #fs;
   #node;
   #path;
-  /** @type {Set<number>} */
-  #dirty = new Set();
+  /** The blocks of each page that changed. @type {Map<number, number>} */
+  #dirty = new Map();
 
   /**
    * @param {any} fs Emscripten's FS
@@ -572,31 +608,53 @@ class TrackedFile {
     fs.writeFile(path, bytes, { canOwn: true }); // Nobody else has these bytes, and so no copy.
     this.#fs = fs;
     this.#path = path;
-    this.#node = fs.lookupPath(path).node;
-    const { stream_ops: streamOps, node_ops: nodeOps } = this.#node;
-    const dirty = this.#dirty;
+    const node = this.#node = fs.lookupPath(path).node;
+    const { stream_ops: streamOps, node_ops: nodeOps } = node;
     // Streams take these from the node when it is opened, so SQLite's will have them.
-    this.#node.stream_ops = {
+    node.stream_ops = {
       ...streamOps,
       /** @type {(stream: any, buffer: any, offset: number, length: number, position: number, canOwn: any) => number} */
-      write(stream, buffer, offset, length, position, canOwn) {
-        const last = Math.floor((position + length - 1) / PAGE_BYTES);
-        for (let page = Math.floor(position / PAGE_BYTES); page <= last; page++) dirty.add(page);
+      write: (stream, buffer, offset, length, position, canOwn) => {
+        this.#writes(buffer, offset, length, position);
         return streamOps.write(stream, buffer, offset, length, position, canOwn);
       },
     };
-    this.#node.node_ops = {
+    node.node_ops = {
       ...nodeOps,
       /** @type {(node: any, attributes: any) => void} */
-      setattr(node, attributes) {
-        if (attributes.size !== undefined && attributes.size > node.usedBytes) {
-          for (let at = node.usedBytes; at < attributes.size; at += PAGE_BYTES) {
-            dirty.add(Math.floor(at / PAGE_BYTES));
-          }
+      setattr: (node, attributes) => {
+        if (attributes.size > node.usedBytes) {
+          this.#add(node.usedBytes, attributes.size);
         }
         nodeOps.setattr(node, attributes);
       },
     };
+  }
+
+  /** @type {(buffer: any, offset: number, length: number, position: number) => void} */
+  #writes(buffer, offset, length, position) {
+    const { contents, usedBytes } = this.#node;
+    // SQLite writes one page at a time. What is new in the file is new as a whole.
+    const isOnePage = length === PAGE_BYTES && position % PAGE_BYTES === 0 && offset % 4 === 0;
+    if (!isOnePage || position + length > usedBytes) {
+      this.#add(position, position + length);
+      return;
+    }
+    const now = new Uint32Array(contents.buffer, contents.byteOffset + position, PAGE_BYTES / 4);
+    const then = new Uint32Array(buffer.buffer, buffer.byteOffset + offset, PAGE_BYTES / 4);
+    this.#change(position / PAGE_BYTES, changedBlocks(now, then));
+  }
+
+  /** Every page between two places in the file. @param {number} from @param {number} to */
+  #add(from, to) {
+    for (let page = Math.floor(from / PAGE_BYTES); page * PAGE_BYTES < to; page++) {
+      this.#change(page, WHOLE);
+    }
+  }
+
+  /** @param {number} page @param {number} blocks */
+  #change(page, blocks) {
+    if (blocks) this.#dirty.set(page, (this.#dirty.get(page) ?? 0) | blocks);
   }
 
   get pageCount() {
@@ -612,9 +670,9 @@ class TrackedFile {
     return this.#node.contents.subarray(0, this.#node.usedBytes);
   }
 
-  /** How many pages were written that are not stored; `aboard` are about to be. @param {number[]} aboard */
+  /** How many pages were written that are not stored; `aboard` are about to be. @param {Changed[]} aboard */
   countDirty(aboard) {
-    return new Set([...this.#dirty, ...aboard]).size;
+    return new Map([...this.#dirty, ...aboard]).size;
   }
 
   /** For each page whether it was written and is not stored. */
@@ -622,17 +680,17 @@ class TrackedFile {
     return Array.from({ length: this.pageCount }, (_, page) => this.#dirty.has(page));
   }
 
-  /** The numbers of the pages written since the last call that are still part of the file. */
+  /** What was written since the last call and is still part of the file, in the order of its pages. */
   takeDirty() {
     const count = this.pageCount;
-    const pages = [...this.#dirty].filter((page) => page < count).sort((a, b) => a - b);
+    const pages = [...this.#dirty].filter(([page]) => page < count).sort(([a], [b]) => a - b);
     this.#dirty.clear();
     return pages;
   }
 
-  /** @param {number[]} pages */
+  /** @param {Changed[]} pages */
   putBack(pages) {
-    for (const page of pages) this.#dirty.add(page);
+    for (const [page, blocks] of pages) this.#change(page, blocks);
   }
 
   remove() {
@@ -666,10 +724,8 @@ export class Mirror {
   #takingOver = null;
   /** @type {Promise<string> | null} */
   #appending = null;
-  /** The pages of the record under way. @type {number[]} */
+  /** What the record under way holds. @type {Changed[]} */
   #aboard = [];
-  /** The last one; IndexedDB has a copy. @type {Uint8Array<ArrayBuffer> | undefined} */
-  #record;
   #isClosed = false;
   /** Why the database cannot be opened again from here. */
   #gone = "";
@@ -736,7 +792,7 @@ export class Mirror {
       if (error instanceof Newer) return `newer: ${error.message} ${FORMAT}`;
       if (error instanceof DOMException && error.name === "QuotaExceededError") return full();
       if (error instanceof DOMException && error.name === "VersionError") {
-        return `newer: ${await versionOf(this.#name)} ${FORMAT}`;
+        return `newer: ${await versionOf(this.#name)} ${VERSION}`;
       }
       return `refused: ${error instanceof Refused ? error.message : String(error)}`;
     }
@@ -856,27 +912,27 @@ export class Mirror {
   async #appendNow(isStrict, manifest) {
     const file = this.#file;
     if (!file) return "lost: the mirror is closed";
-    const pageNumbers = this.#aboard = file.takeDirty();
+    const pages = this.#aboard = file.takeDirty();
     let isWritten = false;
     /** @type {Uint8Array<ArrayBuffer>} */ let record;
     try {
-      record = this.#record = encodeRecord({
+      record = encodeRecord({
         kind: COMMIT, uuid: this.#uuid, writer: this.#writer, epoch: this.#epoch,
-        seq: this.#seq + 1, previous: this.#crc, pageCount: file.pageCount, pageNumbers, manifest,
-      }, file.bytes, this.#record);
+        seq: this.#seq + 1, previous: this.#crc, pageCount: file.pageCount, pages, manifest,
+      }, file.bytes);
       const status = await this.#write(record, isStrict);
       if (status !== "ok") return status;
       isWritten = true;
     } finally {
       // Also where there was no memory for the record: a page is never forgotten.
-      if (!isWritten) file.putBack(pageNumbers);
+      if (!isWritten) file.putBack(pages);
       this.#aboard = [];
     }
     this.#seq += 1;
     this.#crc = crcOf(record);
     this.#logRecords += 1;
     this.#logBytes += record.length;
-    for (const page of pageNumbers) this.#dirtyChunks.add(Math.floor(page / CHUNK_PAGES));
+    for (const [page] of pages) this.#dirtyChunks.add(Math.floor(page / CHUNK_PAGES));
     return "ok";
   }
 
@@ -1054,7 +1110,7 @@ export class Mirror {
         if (known || chunks) throw new Damaged("its log is missing");
         this.#epoch = 1;
         meta.put(
-          { uuid: hex(this.#uuid), format: FORMAT, created_at: Date.now() }, "database",
+          { uuid: hex(this.#uuid), format: VERSION, created_at: Date.now() }, "database",
         );
         this.#crc = this.#addOpen(log, previous, 0);
       }
@@ -1094,14 +1150,14 @@ export class Mirror {
     this.#seals = seals;
     for (const record of records) {
       this.#logRecords += 1;
-      this.#logBytes += HEADER_BYTES + record.images.length;
-      for (const page of record.pageNumbers) this.#dirtyChunks.add(Math.floor(page / CHUNK_PAGES));
+      this.#logBytes += HEADER_BYTES + record.blocks.length;
+      for (const [page] of record.pages) this.#dirtyChunks.add(Math.floor(page / CHUNK_PAGES));
     }
   }
 
   #isFoldDue() {
     if (this.#isFolding || this.#isClosed || this.#logRecords < this.#foldNotBefore) return false;
-    if (this.#logBytes >= FOLD_BYTES_AT_MOST) return true;
+    if (this.#logBytes >= FOLD_BYTES_AT_MOST || this.#logRecords >= FOLD_RECORDS_AT_MOST) return true;
     // Not before the log has half the bytes that the fold will write: so the cost of folding is
     // at most twice that of the log, however large the database is.
     return (this.#logRecords >= FOLD_RECORDS || this.#logBytes >= FOLD_BYTES)
@@ -1113,8 +1169,8 @@ export class Mirror {
    * names them, then trim the log. A crash anywhere leaves the older manifest and its log whole.
    *
    * A chunk is copied from the file as it is at that moment, so it may hold later commits than
-   * `from`. That is harmless: replay starts behind `from` and writes whole pages, and the record
-   * that publishes the manifest carries whatever the log did not hold yet.
+   * `from`. That is harmless: replay starts behind `from` and writes each block that changed since,
+   * and the record that publishes the manifest carries whatever the log did not hold yet.
    */
   async #fold() {
     this.#isFolding = true;
