@@ -57,6 +57,7 @@ def tables(browser: Browser) -> list[Table]:
     found = [
         one_run(contenders, [HERE, WORKER, HERE_STRICT, COJI]),
         bytes_stored(contenders),
+        bytes_written(browser, contenders),
         large_results({n: c for n, c in contenders.items() if n != HERE_STRICT}),
         triggers(engines),
         short_runs(engines),
@@ -157,6 +158,23 @@ def bytes_stored(contenders: dict[str, Contender]) -> Table:
         f"Means of {BLOCK} steps, after the {STEPS} above. What SQLite's OPFS writes for "
         "@coji/durably cannot be seen from its page.",
         [Figure(name, f"{size:,.0f}") for name, size in stored.items()],
+    )
+
+
+def bytes_written(browser: Browser, contenders: dict[str, Contender]) -> Table:
+    """What the browser makes of it, in the processes of the pages and in those of its storage."""
+    works = {BARE: "block", HERE: "alone", WORKER: "alone", IDBFS: "block", COJI: "alone"}
+    written = {}
+    for name, work in works.items():
+        before = browser.written_bytes()
+        contenders[name].ask(f"{work} {BLOCK}")
+        written[name] = (browser.written_bytes() - before) / BLOCK
+    return Table(
+        "Bytes that the browser writes for a small step",
+        f"Means of {BLOCK} steps: what all processes of the browser gave to `write` and `pwrite` "
+        "meanwhile (`wchar` in `/proc/<pid>/io`), its logs, messages and databases alike. Of an "
+        "engine it is a whole run, trigger and end included.",
+        [Figure(name, f"{size:,.0f}") for name, size in written.items()],
     )
 
 

@@ -17,7 +17,7 @@ from tests.e2e.host import UNTIL_SAID
 
 TIMEOUT_MS = 180_000
 FLAGS = ("--js-flags=--expose-gc",)
-FILLING = ("checkpoints", "heap", "loading", "startup")
+FILLING = ("checkpoints", "loading", "startup")
 """The programs that import ``filling``."""
 COMPILED = "https://durably.invalid/__pycache__"
 """The key of ``browser/pycache.py`` in the Cache API."""
@@ -112,12 +112,24 @@ class Browser:
 
     def cpu_seconds(self) -> dict[int, float]:
         """The CPU time that each renderer has used so far, by its process id."""
+        processes = self._processes()
+        return {one["id"]: one["cpuTime"] for one in processes if one["type"] == "renderer"}
+
+    def written_bytes(self) -> int:
+        """What all processes of the browser have given to ``write`` and ``pwrite`` so far."""
+        total = 0
+        for one in self._processes():
+            counters = Path(f"/proc/{one['id']}/io").read_text().split()
+            total += int(counters[counters.index("wchar:") + 1])
+        return total
+
+    def _processes(self) -> list[dict[str, Any]]:
         connection = self.chromium.page.context.browser
         assert connection is not None
         session = connection.new_browser_cdp_session()
-        processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+        processes: list[dict[str, Any]] = session.send("SystemInfo.getProcessInfo")["processInfo"]
         session.detach()
-        return {one["id"]: one["cpuTime"] for one in processes if one["type"] == "renderer"}
+        return processes
 
     def _opened(self, program: str, options: dict[str, object]) -> Contender:
         query = {"folder": "/bench/programs", "program": program, "stack_switching": "yes"}

@@ -10,10 +10,10 @@ import { Gate } from "./gate.js";
 const LARGE_BYTES = 100 * 1024;
 const ROWS = 100; // In one statement, when a run is filled past the engine.
 
-/** @param {Record<string, string>} options `concurrent` runs */
-export async function open({ concurrent = "1" }) {
+/** @param {Record<string, string>} options `concurrent` runs; the `name` of the database */
+export async function open({ concurrent = "1", name = `bench-${Date.now()}` }) {
   const { dialect } = new SQLocalKysely({
-    databasePath: `bench-${Date.now()}.sqlite3`,
+    databasePath: `${name}.sqlite3`,
     processor: new Worker("/node_modules/sqlocal/dist/worker.js", { type: "module" }),
   });
   const gate = new Gate();
@@ -36,13 +36,27 @@ export async function open({ concurrent = "1" }) {
       if (isGated) await gate.pass();
     },
   });
+  /** What to do where the step is under way that a reload resumes. */
+  let resumed = () => {};
+  const resumable = defineJob({
+    name: "resumable",
+    input: z.object({ count: z.number() }),
+    /** @type {(step: Step, input: { count: number }) => Promise<void>} */
+    run: async (step, { count }) => {
+      for (let number = 0; number < count; number++) await step.run(`step-${number}`, () => number);
+      await step.run("resumed", () => {
+        resumed();
+        return new Promise(() => {});
+      });
+    },
+  });
   const durably = createDurably({
     dialect,
     // Its documents' interval for browsers. A run that ends makes it look for the next one at once,
     // so a shorter interval would only take time from what is executed.
     pollingIntervalMs: 100,
     maxConcurrentRuns: Number(concurrent),
-    jobs: { steps },
+    jobs: { steps, resumable },
   });
   await durably.migrate();
   durably.on("run:complete", () => {
@@ -128,6 +142,14 @@ export async function open({ concurrent = "1" }) {
       await end;
       await durably.stop();
       return { times };
+    },
+    /** Come to the last step of a run, which never ends; of a new one, where it is to have steps. */
+    async resumed(count) {
+      const under_way = new Promise((resolve) => { resumed = () => resolve(null); });
+      if (count) await durably.jobs.resumable.trigger({ count });
+      durably.start();
+      await under_way;
+      return { total: performance.now() };
     },
     async start() {
       durably.start();

@@ -4,15 +4,16 @@ writes. All in one page, in turns."""
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
 
 from filling import fill_finished
-from kit import tell
+from js import performance
+from kit import option, tell
 from pyodide.code import run_js
 
 from durably import Durably, Step, job
 
 BLOCKS, BLOCK = 12, 50
-SIZES = (100, 10_000, 100_000)
 COUNTED = 300
 MAKE_BARE = """
 async () => (await (await import("/bench/peers/bare.js")).open({})).block
@@ -43,19 +44,19 @@ async def many_steps(step: Step, count: int) -> list[float]:
 
 async def main() -> None:
     bare = await run_js(MAKE_BARE)()
-    for size in SIZES:
-        await fill_finished(f"checkpoints-{size}", size)
-    async with (
-        Durably("checkpoints-100", jobs=[many_steps]) as small,
-        Durably("checkpoints-10000", jobs=[many_steps]) as large,
-        Durably("checkpoints-100000", jobs=[many_steps]) as huge,
-    ):
-        databases = dict(zip(SIZES, (small, large, huge), strict=True))
-        times: dict[str, list[float]] = {"bare": []} | {str(size): [] for size in SIZES}
+    sizes = option("sizes", "100").split(",")
+    times: dict[str, list[float]] = {"bare": []} | {size: [] for size in sizes}
+    async with AsyncExitStack() as stack:
+        databases = {}
+        for size in sizes:
+            # Another page may have left one of the same size.
+            name = f"checkpoints-{size}-{performance.timeOrigin:.0f}"
+            await fill_finished(name, int(size))
+            databases[size] = await stack.enter_async_context(Durably(name, jobs=[many_steps]))
         for _ in range(BLOCKS):
             times["bare"] += (await bare(BLOCK)).times.to_py()
             for size, durably in databases.items():
-                times[str(size)] += await durably.trigger_and_wait(many_steps(BLOCK))
+                times[size] += await durably.trigger_and_wait(many_steps(BLOCK))
         writes = run_js(COUNT_WRITES)()
-        await small.trigger_and_wait(many_steps(COUNTED))
+        await databases[sizes[0]].trigger_and_wait(many_steps(COUNTED))
         tell("result", times=times, steps=COUNTED, writes=writes().to_py())

@@ -369,7 +369,7 @@ class Database:
         if durability == "strict":
             self._durable["strict"] = commit
         self.durable_at = self._clock.now()
-        if self.is_full:
+        if self._failure is not None and self.is_full:
             self._failure = None
             self.on_full(None)
         self.on_durable(commit)

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 from weakref import finalize
 
 from .clock import Clock
@@ -35,7 +35,7 @@ class Emitter:
         self._clock = clock
         self._sequence = 0
         self._durable = 0
-        self._staged: deque[tuple[int, type[Event], dict[str, Any]]] = deque()
+        self._staged: deque[tuple[int, Any, dict[str, Any]]] = deque()
         """The number of a commit, and an event that is made when it is told, if anybody listens."""
         self._listeners: dict[str, list[Listener]] = {}
         """By type of event; under "*" for all types."""
@@ -88,7 +88,7 @@ class Emitter:
     def stage(self, commit: int, kind: Callable[..., Event], facts: dict[str, Any]) -> None:
         """Deliver an event of this kind once ``commit`` is durable, after every event staged before
         it."""
-        self._staged.append((commit, cast("type[Event]", kind), facts))
+        self._staged.append((commit, kind, facts))
         if commit <= self._durable:
             self._deliver_ready()
 

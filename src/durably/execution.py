@@ -49,7 +49,7 @@ class Execution:
         """True where the run must not be claimed again in this term."""
         self._steps_under_way: dict[str, asyncio.Task[object] | None] = {}
         self._steps_ended = asyncio.Event()
-        """Set when the last step that was under way has ended."""
+        """Set when the last step that was under way has ended; cleared by who waits for that."""
         self._steps_held: set[asyncio.Task[object] | None] = set()
         """The tasks of steps that may not start yet."""
         self._owned_at = term.clock.monotonic()
@@ -119,6 +119,7 @@ class Execution:
 
     async def _until_at_rest(self) -> None:
         while isinstance(self.signal, RunSuspended) and self._steps_under_way:
+            self._steps_ended.clear()
             await self._steps_ended.wait()
 
     def _raised(self) -> BaseException:
@@ -310,7 +311,6 @@ class Execution:
     def step_begins(self, name: str, started_at: int) -> None:
         """A step is under way in the current task, so that ``stop`` reaches it."""
         self._steps_under_way[name] = asyncio.current_task()
-        self._steps_ended.clear()
         self.attempts.begin(name, started_at)
 
     def step_ends(self, name: str) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
-from .codec import encode
+from .codec import encode, is_text
 from .errors import InvalidOption, NotInsideStep, StorageError, UnstorableValue
 from .events import LogWrite
 from .model import Durability, Progress, Wait, WaitResult
@@ -298,11 +298,10 @@ def _call_site() -> CallSite:
 
 def _identity(name: str, key: object) -> str:
     """What identifies a step in its run: its name, with its key where it is one of a loop."""
-    check_text("a step's name", name)
-    if key is None:
-        return name
-    identity = f"{name}[{key}]"
-    check_text("a step's key", identity)
+    identity = name if key is None else f"{name}[{key}]"
+    if not name or not isinstance(name, str) or not is_text(identity):
+        check_text("a step's name", name)
+        check_text("a step's key", identity)
     return identity
 
 

@@ -245,11 +245,16 @@ class Browser:
 
     def take_offline(self, tab: Tab, is_offline: bool) -> None:
         """A page by the browser's emulation, which does not reach workers: there the server
-        hangs up."""
+        hangs up.
+
+        A page keeps its own code, as an app that works offline does: here that has to be loaded.
+        """
         if tab.thread == "worker":
             self._recorder.cut_off(tab.name, is_offline)
             return
         assert tab.page is not None
+        with suppress(PlaywrightError):
+            tab.page.wait_for_function("globalThis.isLoaded", timeout=LOAD_TIMEOUT_MS)
         if tab.network is None:
             tab.network = tab.page.context.new_cdp_session(tab.page)
             tab.network.send("Network.enable")

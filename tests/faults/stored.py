@@ -13,7 +13,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+FORMAT = 2
 PAGE = 4096
+BLOCKS = 32
+BLOCK = PAGE // BLOCKS
+ALL_BLOCKS = (1 << BLOCKS) - 1
 CHUNK_PAGES = 15
 OPEN, COMMIT, SEAL = 1, 2, 3
 HEADER = struct.Struct("<IHBB16s16sIIIIIIIII4xd")
@@ -34,7 +38,9 @@ class Record:
     crc: int
     previous: int
     page_count: int
-    pages: dict[int, bytes]
+    pages: dict[int, int]
+    """Which of its blocks are in the record, for each page."""
+    blocks: bytes
     chunks: tuple[tuple[int, int, int], ...]
     """Epoch, fold and checksum of each chunk of the file, where the record has a manifest."""
     replay_from: tuple[int, int]
@@ -51,6 +57,7 @@ def rebuild(dump: Dump) -> bytes:
     if not records:
         return b""
     start, image = (1, -1), bytearray()
+    whole: set[int] = set()
     manifest = next((record for record in reversed(records) if record.chunks), None)
     if manifest is not None:
         start = manifest.replay_from
@@ -59,16 +66,31 @@ def rebuild(dump: Dump) -> bytes:
             chunk = stored.get((index, epoch, fold))
             if chunk is None or zlib.crc32(chunk) != crc:
                 raise NotWhole(f"chunk {index} is missing or wrong")
-            image[index * CHUNK_PAGES * PAGE :] = chunk
+            first = index * CHUNK_PAGES
+            image[first * PAGE :] = chunk
+            whole |= set(range(first, first + len(chunk) // PAGE))
     replayed = [record for record in records if (record.epoch, record.seq) > start]
     _check_chain(replayed, start, is_first=manifest is None)
-    size = PAGE * records[-1].page_count
-    image.extend(bytes(max(0, size - len(image))))
+    page_count = records[-1].page_count
     for record in replayed:
-        for number, page in record.pages.items():
-            if number < records[-1].page_count:
-                image[number * PAGE : (number + 1) * PAGE] = page
-    return bytes(image[:size])
+        _replay(record, image)
+        whole |= {page for page, blocks in record.pages.items() if blocks == ALL_BLOCKS}
+    if missing := set(range(page_count)) - whole:
+        raise NotWhole(f"the pages {sorted(missing)} are missing")
+    return bytes(image[: PAGE * page_count])
+
+
+def _replay(record: Record, image: bytearray) -> None:
+    at = 0
+    for page, blocks in record.pages.items():
+        image.extend(bytes(max(0, PAGE * (page + 1) - len(image))))
+        for block in range(BLOCKS):
+            if blocks & 1 << block:
+                first = PAGE * page + BLOCK * block
+                image[first : first + BLOCK] = record.blocks[at : at + BLOCK]
+                at += BLOCK
+    if at != len(record.blocks):
+        raise NotWhole(f"record {record.epoch}.{record.seq} has blocks of no page")
 
 
 def open_file(image: bytes) -> sqlite3.Connection:
@@ -98,17 +120,15 @@ def _record(key: list[int], content: bytes) -> Record:
     if zlib.crc32(content[:-4]) != crc:
         raise NotWhole(f"record {key} was altered")
     fields = HEADER.unpack_from(content)
-    _, _, kind, _, _, writer, epoch, seq, previous, _, page_count, pages, entries, *rest = fields
+    _, version, kind, _, _, writer, epoch, seq, previous, _, page_count, *fields = fields
+    pages, entries, *rest = fields
+    if version != FORMAT:
+        raise NotWhole(f"record {key} has the format {version}")
     if [epoch, seq] != key:
         raise NotWhole(f"record {key} says that it is {epoch}.{seq}")
-    at = HEADER.size
-    numbers = struct.unpack_from(f"<{pages}I", content, at)
-    at += 4 * pages
-    chunks = tuple(struct.iter_unpack("<III", content[at : at + 12 * entries]))
-    at += 12 * entries
-    images = {
-        number: content[at + i * PAGE : at + (i + 1) * PAGE] for i, number in enumerate(numbers)
-    }
+    chunks_at = HEADER.size + 8 * pages
+    blocks_at = chunks_at + 12 * entries
+    chunks = tuple(struct.iter_unpack("<III", content[chunks_at:blocks_at]))
     return Record(
         epoch,
         seq,
@@ -117,7 +137,8 @@ def _record(key: list[int], content: bytes) -> Record:
         crc,
         previous,
         page_count,
-        images,
+        dict(struct.iter_unpack("<II", content[HEADER.size : chunks_at])),
+        content[blocks_at:-4],
         chunks,
         (rest[0], rest[1]),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
+import struct
 import zlib
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,18 @@ import pytest
 
 from tests.faults.checker import Evidence, check
 from tests.faults.schedule import Order
-from tests.faults.stored import COMMIT, HEADER, OPEN, PAGE, SEAL, Dump, rebuild
+from tests.faults.stored import (
+    BLOCK,
+    BLOCKS,
+    COMMIT,
+    FORMAT,
+    HEADER,
+    OPEN,
+    PAGE,
+    SEAL,
+    Dump,
+    rebuild,
+)
 
 UUID, OURS, THEIRS = bytes(16), b"a" * 16, b"b" * 16
 TABLES = (
@@ -74,19 +86,22 @@ class World:
         return {violation.rule for violation in check(evidence)}
 
 
-def log(records: Iterable[tuple[int, int, int, bytes, bytes]]) -> Dump:
-    """Records that follow each other, each with the pages of a whole file, or none."""
+def log(records: Iterable[tuple[int, int, int, bytes, bytes]], blocks: int = BLOCKS) -> Dump:
+    """Records that follow each other, each with the first blocks of every page of a file, or with
+    none."""
     stored, previous = [], 0
     page_count = 0
     for epoch, seq, kind, writer, file in records:
         pages = len(file) // PAGE
         page_count = pages or page_count
         head = HEADER.pack(
-            0x4C525544, 1, kind, 0, UUID, writer, epoch, seq, previous, PAGE, page_count, pages,
-            0, 0, 0, 0.0,
+            0x4C525544, FORMAT, kind, 0, UUID, writer, epoch, seq, previous, PAGE, page_count,
+            pages, 0, 0, 0, 0.0,
         )  # fmt: skip
-        numbers = b"".join(number.to_bytes(4, "little") for number in range(pages))
-        content = head + numbers + file
+        entries = b"".join(struct.pack("<II", page, (1 << blocks) - 1) for page in range(pages))
+        size = blocks * BLOCK
+        content = head + entries
+        content += b"".join(file[at : at + size] for at in range(0, len(file), PAGE))
         previous = zlib.crc32(content)
         content += previous.to_bytes(4, "little")
         stored.append([[epoch, seq], base64.b64encode(content).decode()])
@@ -335,6 +350,13 @@ def test_sealed_epoch_and_the_next_break_no_rule(world: World) -> None:
     ]
 
     assert world.end().broken(log(records)) == set()
+
+
+def test_page_that_was_never_stored_as_a_whole_is_found(world: World) -> None:
+    file = rebuild(world.dump())
+    parts = log([(1, 0, OPEN, OURS, b""), (1, 1, COMMIT, OURS, file)], blocks=BLOCKS - 1)
+
+    assert world.end().broken(parts) == {"whole"}
 
 
 def test_evidence_can_be_kept_as_json(world: World) -> None:

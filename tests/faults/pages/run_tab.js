@@ -34,6 +34,7 @@ async function load(tab, life, report, jump) {
     onCommand: (callback) => { play = callback.copy(); },
   });
   await pyodide.runPythonAsync("import program");
+  globalThis.isLoaded = true;
   const plan = await (await fetched("/plan")).json();
   report({ kind: "ready", plan: plan?.database ?? null });
   if (plan) {
