@@ -642,7 +642,8 @@ class TrackedFile {
     }
     const now = new Uint32Array(contents.buffer, contents.byteOffset + position, PAGE_BYTES / 4);
     const then = new Uint32Array(buffer.buffer, buffer.byteOffset + offset, PAGE_BYTES / 4);
-    this.#change(position / PAGE_BYTES, changedBlocks(now, then));
+    // One block also where none differs: the record of a commit proves that the epoch is still ours.
+    this.#change(position / PAGE_BYTES, changedBlocks(now, then) || 1);
   }
 
   /** Every page between two places in the file. @param {number} from @param {number} to */
@@ -654,7 +655,7 @@ class TrackedFile {
 
   /** @param {number} page @param {number} blocks */
   #change(page, blocks) {
-    if (blocks) this.#dirty.set(page, (this.#dirty.get(page) ?? 0) | blocks);
+    this.#dirty.set(page, (this.#dirty.get(page) ?? 0) | blocks);
   }
 
   get pageCount() {
