@@ -28,7 +28,7 @@ from tests.e2e.host import Host
 from tests.e2e.moving_process import PASSPHRASE
 from tests.e2e.test_content_security_policy import POLICY
 from tests.e2e.test_resumability import counts
-from tests.e2e.test_storage import ALTER_PAGE, IN_STORES, KEYS, SUMS, in_stores
+from tests.e2e.test_storage import ALTER_BLOCK, IN_STORES, KEYS, SUMS, in_stores
 from tests.server import EffectServer
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ def test_tampered_database_is_exported_as_it_is(
     chromium.show(host.page)
     host.open(program="storage", count=10).wait_for("opened")
     host.page.goto("about:blank")
-    in_stores(outsider, ALTER_PAGE, [1, 5])
+    in_stores(outsider, ALTER_BLOCK, [1, 5])
     if policy == "strict":
         for prefix in ("/pages/host.html", "/pyodide/", "/js/", "/web/"):
             server.set_headers(prefix, {"Content-Security-Policy": POLICY})

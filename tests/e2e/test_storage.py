@@ -51,9 +51,10 @@ SUMS = """
   };
 """
 
-ALTER_PAGE = """
+ALTER_BLOCK = """
   log.get(argument).onsuccess = ({ target }) => {
-    new Uint8Array(target.result)[5000] ^= 1;
+    const bytes = new Uint8Array(target.result);
+    bytes[bytes.length - 100] ^= 1;
     log.put(target.result, argument);
   };
 """
@@ -64,7 +65,8 @@ EMPTY_LOG = "log.clear();"
 
 TEAR_LAST_RECORD = """
   log.openCursor(null, "prev").onsuccess = ({ target }) => {
-    target.result.update(target.result.value.slice(0, 3000));
+    const { value } = target.result;
+    target.result.update(value.slice(0, value.byteLength - 128));
   };
 """
 
@@ -180,13 +182,13 @@ def test_busy_run_that_is_folded_and_killed_goes_on_with_at_most_one_repeat(
 @pytest.mark.parametrize(
     ("damage", "argument", "complaint"),
     [
-        (ALTER_PAGE, [1, 3], "record 1.3 was altered"),
+        (ALTER_BLOCK, [1, 3], "record 1.3 was altered"),
         (DELETE_RECORD, [1, 3], "record 1.3 is missing"),
         (DELETE_RECORD, [1, 0], "record 1.0 is missing"),
         (TEAR_LAST_RECORD, None, "was altered"),
         (EMPTY_LOG, None, "its log is missing"),
     ],
-    ids=["page altered", "page removed", "head removed", "torn", "log emptied"],
+    ids=["block altered", "page removed", "head removed", "torn", "log emptied"],
 )
 def test_damaged_log_is_refused_and_never_overwritten(
     host: Host, outsider: Page, damage: str, argument: object, complaint: str

@@ -49,7 +49,8 @@ ALTER_RECORD = """
     const transaction = opening.result.transaction("log", "readwrite");
     const log = transaction.objectStore("log");
     log.get(key).onsuccess = ({ target }) => {
-      new Uint8Array(target.result)[5000] ^= 1;
+      const bytes = new Uint8Array(target.result);
+      bytes[bytes.length - 100] ^= 1;
       log.put(target.result, key);
     };
     transaction.oncomplete = () => { opening.result.close(); resolve(); };
