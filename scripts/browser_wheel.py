@@ -2,10 +2,10 @@
 
 A tab downloads the wheel and compiles its sources at each load. So the wheel for browsers leaves
 out what a tab does not use: modules for CPython, the annotations of functions, comments, most of
-the indentation, the README, and docstrings that ``help()`` of a public name does not show. Every
-line of Python stays where it was, so a traceback in a browser tells the places of the sources; the
-JavaScript is minified. ``micropip``
-and ``pip`` prefer it, by its tag, where it fits; everywhere else the other wheel is taken.
+the indentation, the README, what is said below attributes, and docstrings that ``help()`` of a
+public name does not show. Every line of Python stays where it was, so a traceback in a browser
+tells the places of the sources; the JavaScript is minified. ``micropip`` and ``pip`` prefer it, by
+its tag, where it fits; everywhere else the other wheel is taken.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ def slim_source(source: str, shown: set[str]) -> str:
             cut.annotations_of(node)
         if isinstance(node, Documented):
             cut.docstring_of(node, shown)
+            cut.notes_in(node)
     cut.comments()
     slim = narrowed(cut.done())
     assert essence(ast.parse(slim), shown) == essence(tree, shown)
@@ -154,6 +155,10 @@ class _Cutter:
         alone = len(node.body) == 1 and not isinstance(node, ast.Module)
         self._cut((first, last), b"..." if alone else b"")
 
+    def notes_in(self, node: ast.AST) -> None:
+        for note in notes_in(node):
+            self._cut(self._span(note))
+
     def comments(self) -> None:
         for token in tokenize.tokenize(io.BytesIO(self._source).readline):
             if token.type == tokenize.COMMENT:
@@ -180,9 +185,19 @@ class _Cutter:
 
 def docstring_in(node: ast.AST) -> ast.Expr | None:
     first = node.body[0] if node.body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-        return first if isinstance(first.value.value, str) else None
-    return None
+    return first if is_text(first) else None
+
+
+def is_text(node: ast.AST | None) -> bool:
+    """Whether it is a statement that is nothing but a text."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+        return False
+    return isinstance(node.value.value, str)
+
+
+def notes_in(node: ast.AST) -> list[ast.Expr]:
+    """The texts below attributes of a module, of a class and of ``self``: no code can see them."""
+    return [one for one in node.body[1:] if is_text(one)]
 
 
 def narrowed(source: str) -> str:
@@ -215,6 +230,8 @@ def essence(tree: ast.Module, shown: set[str]) -> tuple[str, list[tuple[str, int
         if isinstance(node, ast.arg):
             node.annotation = None
         if isinstance(node, Documented):
+            notes = notes_in(node)
+            node.body = [one for one in node.body if one not in notes]
             docstring = docstring_in(node)
             if docstring is None:
                 continue

@@ -36,6 +36,8 @@ class Shop:
     """Public, and shown."""
 
     name: str = "shop"  # a field is no annotation of a function
+    """What is on
+    its sign."""
 
     def sell(
         self,
@@ -50,6 +52,7 @@ class Shop:
     ]:
         """Private."""
         text = "# no comment ünd"  # a comment
+        """A variable."""
         return (price, len(text))
 
     async def close(self) -> None:
@@ -95,6 +98,8 @@ def test_what_running_does_not_use_is_gone(slim: str) -> None:
         "a comment",
         "a field is",
         "Nothing but",
+        "its sign",
+        "A variable",
         "int | None",
     ):
         assert gone not in slim
