@@ -16,6 +16,8 @@ RECORD_INTERVAL = 0.1
 class _Try:
     """One try that is under way in this execution."""
 
+    __slots__ = ("is_saved", "metadata", "number", "started_at", "was_seen")
+
     def __init__(self, number: int, started_at: int) -> None:
         self.number = number
         self.started_at = started_at
@@ -40,10 +42,13 @@ class Attempts:
         self._open: dict[str, _Try] = {}
         self._timer: Timer | None = None
 
-    def begin(self, step: str, started_at: int) -> None:
-        self._open[step] = _Try(self._last.get(step, 0) + 1, started_at)
+    def begin(self, step: str, started_at: int) -> int:
+        """A try of this step is under way; the answer is its number."""
+        number = self._last.get(step, 0) + 1
+        self._open[step] = _Try(number, started_at)
         if self._timer is None:
             self._timer = self._term.clock.call_later(RECORD_INTERVAL, self._look)
+        return number
 
     def end(self, step: str) -> None:
         del self._open[step]
@@ -55,9 +60,6 @@ class Attempts:
 
     def is_under_way(self, step: str) -> bool:
         return step in self._open
-
-    def number(self, step: str) -> int:
-        return self._open[step].number
 
     def set_metadata(self, step: str, metadata: str) -> bool:
         """Store what is to be known of the try under way. False where the lease was lost."""

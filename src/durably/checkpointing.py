@@ -16,7 +16,7 @@ from .errors import (
     UnreadableValue,
     UnstorableValue,
 )
-from .events import StepComplete, StepFail, StepReplay, StepStart
+from .events import StepReplay, StepStart
 from .execution import CallSite, Execution, is_cancelled
 from .failure import describe_error
 from .model import Durability, ErrorInfo, Lease
@@ -45,7 +45,7 @@ def step_of(execution: Execution) -> str | None:
 
 def _is_awaitable(result: object) -> TypeGuard[Awaitable[object]]:
     """Also a JavaScript promise is, which Pyodide makes so."""
-    return type(result) not in NEVER_AWAITABLE and hasattr(type(result), "__await__")
+    return hasattr(type(result), "__await__")
 
 
 class Checkpointing:
@@ -86,27 +86,40 @@ class Checkpointing:
         if not execution.may_start:
             await execution.until_it_may_start()
         started_at = execution.term.clock.now()
-        execution.step_begins(name, started_at)
+        attempt = execution.step_begins(name, started_at)
+        output: str | None = None
+        value: object = None
+        failed: StepFailed | None = None
         try:
             execution.term.events.emit(StepStart, run_id=self._run_id, job=self._job, step=name)
             try:
                 output, value = round_trip(await self._call(name, fn, args))
             except (UnstorableValue, UnreadableValue) as error:
-                failure = describe_error(error, name)
-                await self._checkpoint(name, level, started_at, error=failure)
-                raise StepOutputError(name, failure) from error
+                failed = StepOutputError(name, describe_error(error, name))
+                failed.__cause__ = error
             except (Exception, asyncio.CancelledError) as error:
                 if is_cancelled(error):
                     raise
-                failure = describe_error(error, name)
-                await self._checkpoint(name, level, started_at, error=failure)
-                raise StepFailed(name, failure) from error
-            await self._checkpoint(name, level, started_at, output=output)
+                failed = StepFailed(name, describe_error(error, name))
+                failed.__cause__ = error
+            # Behind this the outcome is durable, and its event was delivered.
+            await execution.make_durable(
+                execution.store_checkpoint,
+                name,
+                attempt,
+                started_at,
+                output,
+                None if failed is None else failed.error,
+                durability=level,
+            )
+            if failed is not None:
+                raise failed
         except (StopSignal, asyncio.CancelledError):
             execution.step_was_cut(name)
             raise
         finally:
             execution.step_ends(name)
+            failed = None  # Its traceback leads here: together they would outlive their use.
         if execution.signal is not None:
             await execution.check_at_rest()
         return value
@@ -125,7 +138,8 @@ class Checkpointing:
         token = _current_step.set((self._execution.lease, name))
         try:
             result = fn(*args)
-            value = await result if _is_awaitable(result) else result
+            if type(result) not in NEVER_AWAITABLE and _is_awaitable(result):
+                result = await result
         except BaseException as error:
             if is_cancelled(error) and asyncio.current_task() is not self._execution.task:
                 # In a task that user code has made, a cancellation goes on as one: asyncio logs any
@@ -137,25 +151,4 @@ class Checkpointing:
             _current_step.reset(token)
         # Whatever `fn` made of the stop signal, the signal goes on from here.
         self._execution.check_owned()
-        return value
-
-    def _checkpoint(
-        self,
-        name: str,
-        durability: Durability,
-        started_at: int,
-        *,
-        output: str | None = None,
-        error: ErrorInfo | None = None,
-    ) -> Awaitable[None]:
-        """Store the outcome of a step. Awaited, it is durable, and the event is delivered."""
-        execution, run_id, job = self._execution, self._run_id, self._job
-
-        def store() -> None:
-            execution.store_checkpoint(name, output=output, error=error, started_at=started_at)
-            if error is None:
-                execution.term.tell(StepComplete, run_id=run_id, job=job, step=name)
-            else:
-                execution.term.tell(StepFail, run_id=run_id, job=job, step=name, error=error)
-
-        return execution.make_durable(store, durability)
+        return result

@@ -61,6 +61,8 @@ class Database:
         self._waiters: list[Landing] = []
         self._wanted: Durability = "relaxed"
         """What the strictest of them asks of the next commit."""
+        self._aboard: tuple[int, Durability] = (0, "relaxed")
+        """How many writes the mirror commit under way makes durable, and how durable."""
         self._left_behind: Landing | None = None
         """Done when the commit under way is, for what came too late for it."""
         self._promised = 0
@@ -333,30 +335,30 @@ class Database:
     def _commit(self, durability: Durability) -> None:
         """Start one mirror commit of everything that SQLite has committed so far."""
         assert not self._in_transaction, "a mirror commit is cut between SQLite transactions"
-        aboard = self.commits
+        self._aboard = self.commits, durability
         self._is_committing = True
+        if not self.mirror.commit(durability, self._landed):
+            self._landed(None)
 
-        def landed(error: StorageError | None) -> None:
-            waiters, self._waiters = self._waiters, []
-            self._wanted = "relaxed"
-            try:
-                if error is None:
-                    self._landed(aboard, durability)
-                else:
-                    self._fail(error)
-            finally:
-                # Whoever waited goes on in here, and what they all write is one commit again.
-                for waiter in waiters:
-                    waiter.land(error)
-                self._is_committing = False
+    def _landed(self, error: StorageError | None) -> None:
+        """The outcome of the mirror commit under way is known."""
+        waiters, self._waiters = self._waiters, []
+        self._wanted = "relaxed"
+        try:
+            if error is None:
+                self._note_durable(*self._aboard)
+            else:
+                self._fail(error)
+        finally:
+            # Whoever waited goes on in here, and what they all write is one commit again.
+            for waiter in waiters:
+                waiter.land(error)
+            self._is_committing = False
+            if self._waiters:
                 self._commit_for_waiters()
 
-        self.mirror.commit(durability, landed)
-
     def _commit_for_waiters(self) -> None:
-        """Start the commit that was asked for while the last one landed, if one was."""
-        if not self._waiters:
-            return
+        """Start the commit that was asked for while the last one landed."""
         if self._connection is not None and not self.has_failed:
             self._commit(self._wanted)
             return
@@ -364,7 +366,7 @@ class Database:
         for waiter in waiters:
             waiter.land(self._ended())
 
-    def _landed(self, commit: int, durability: Durability) -> None:
+    def _note_durable(self, commit: int, durability: Durability) -> None:
         self._durable["relaxed"] = commit
         if durability == "strict":
             self._durable["strict"] = commit

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 from weakref import finalize
@@ -23,8 +23,9 @@ EVENT_QUEUE_LIMIT = 10_000
 """Events kept for one reader of ``events()`` that does not keep up."""
 
 Listener = Callable[[Event], object]
+NOBODY: dict[type[Event], list[Listener]] = {}
 P = ParamSpec("P")
-T = TypeVar("T")
+K = TypeVar("K")
 ErrorHandler = Callable[[BaseException, Event], object]
 
 
@@ -39,9 +40,10 @@ class Emitter:
         """The number of a commit, and an event that is made when it is told, if anybody listens."""
         self._listeners: dict[str, list[Listener]] = {}
         """By type of event; under "*" for all types."""
-        self._run_listeners: dict[str, list[tuple[Listener, tuple[type[Event], ...]]]] = {}
-        """By the id of the run, with the types that are listened for: a thousand who wait for a run
-        each do not hear of each other's, and he who waits for the end of one not of its steps."""
+        self._run_listeners: dict[str, dict[type[Event], list[Listener]]] = {}
+        """By the id of the run and the type of event; under ``Event`` for all types. A thousand who
+        wait for a run each do not hear of each other's, and who waits for its end not of its steps.
+        """
         self._error_handlers: list[ErrorHandler] = []
         self._stream_ends: list[Callable[[None], None]] = []
         self._is_delivering = False
@@ -55,30 +57,43 @@ class Emitter:
 
     def interests(self) -> list[str]:
         """What somebody listens to: types of events, ids of runs, or ``*`` for everything."""
-        return [*self._listeners, *self._run_listeners]
+        runs = (run_id for run_id, of_run in self._run_listeners.items() if of_run)
+        return [*self._listeners, *runs]
 
     def relay(self, event: Event) -> None:
         """Deliver an event of another tab as it is, with its place in the order there."""
         self._hand_out(event, self._listeners_of(type(event), getattr(event, "run_id", None)))
 
     def on(self, event_type: str, listener: Listener) -> Callable[[], None]:
-        return self._subscribe(self._listeners, event_type, listener)
+        return self._subscribe(self._listeners, [event_type], listener)
 
     def on_run(self, run_id: str, listener: Listener, *types: type[Event]) -> Callable[[], None]:
         """Call ``listener`` with every event of one run, or with those of these types."""
-        return self._subscribe(self._run_listeners, run_id, (listener, types))
+        of_run = self._run_listeners.setdefault(run_id, {})
+        unsubscribe = self._subscribe(of_run, types or [Event], listener)
 
-    def _subscribe(self, table: dict[str, list[T]], key: str, listener: T) -> Callable[[], None]:
-        listeners = table.setdefault(key, [])
-        listeners.append(listener)
+        def leave() -> None:
+            unsubscribe()
+            if not of_run and self._run_listeners.get(run_id) is of_run:
+                del self._run_listeners[run_id]
+
+        return leave
+
+    def _subscribe(
+        self, table: dict[K, list[Listener]], keys: Iterable[K], listener: Listener
+    ) -> Callable[[], None]:
+        entries = {key: table.setdefault(key, []) for key in keys}
+        for listeners in entries.values():
+            listeners.append(listener)
         self.on_interest()
 
         def unsubscribe() -> None:
-            if listener in listeners:
+            while entries:
+                key, listeners = entries.popitem()
                 listeners.remove(listener)
-            if not listeners and table.get(key) is listeners:
-                del table[key]
-                self.on_interest()
+                if not listeners:
+                    del table[key]
+            self.on_interest()
 
         return unsubscribe
 
@@ -95,7 +110,8 @@ class Emitter:
     def emit(self, kind: Callable[P, Event], /, *_: P.args, **facts: P.kwargs) -> None:
         """Deliver an event of this kind, which no write stands behind, after every event staged
         before it."""
-        self.stage(0, kind, facts)
+        self._staged.append((0, kind, facts))
+        self._deliver_ready()
 
     def emit_now(self, event: Event) -> None:
         """Deliver ``event`` past the staged ones: it says why they have to wait."""
@@ -173,18 +189,18 @@ class Emitter:
         now = self._clock.now()
         return [replace(event, sequence=sequence, at=now) for event in events]
 
-    def _listeners_of(self, kind: type[Event], run_id: str | None) -> list[Listener]:
-        of_run = self._run_listeners.get(run_id or "", ())
-        listeners = [listener for listener, types in of_run if not types or kind in types]
-        if not self._listeners:
-            return listeners
+    def _listeners_of(self, kind: type[Event], run_id: str | None) -> Sequence[Listener]:
+        of_run = self._run_listeners.get(run_id or "", NOBODY)
+        if not self._listeners and kind not in of_run and Event not in of_run:
+            return ()
         return [
             *self._listeners.get(kind.type, ()),
             *self._listeners.get("*", ()),
-            *listeners,
+            *of_run.get(kind, ()),
+            *of_run.get(Event, ()),
         ]
 
-    def _hand_out(self, event: Event, listeners: list[Listener]) -> None:
+    def _hand_out(self, event: Event, listeners: Sequence[Listener]) -> None:
         for listener in listeners:
             try:
                 listener(event)

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVarTuple
 
 from .attempts import Attempts
 from .errors import (
@@ -20,12 +20,13 @@ from .errors import (
     StorageFull,
     UnreadableValue,
 )
-from .events import RunRequeued, RunWaiting, StepCancel, WorkerError
+from .events import RunRequeued, RunWaiting, StepCancel, StepComplete, StepFail, WorkerError
 from .model import Claim, Durability, ErrorInfo, InterruptionReason, RunStatus
 from .ports import VisibilitySignal
 from .progress import ProgressWriter
 from .term import Term
 
+Ts = TypeVarTuple("Ts")
 CallSite = tuple[CodeType, int]
 """The code that makes a call, and the instruction there. Its line is looked up where it is told."""
 
@@ -48,8 +49,8 @@ class Execution:
         self.is_parked = False
         """True where the run must not be claimed again in this term."""
         self._steps_under_way: dict[str, asyncio.Task[object] | None] = {}
-        self._steps_ended = asyncio.Event()
-        """Set when the last step that was under way has ended; cleared by who waits for that."""
+        self._at_rest = asyncio.Event()
+        """Set when the last step of a suspended run has ended."""
         self._steps_held: set[asyncio.Task[object] | None] = set()
         """The tasks of steps that may not start yet."""
         self._owned_at = term.clock.monotonic()
@@ -80,8 +81,7 @@ class Execution:
         """End this execution now: its steps are cancelled and their results never stored."""
         if self.signal is None or isinstance(self.signal, RunSuspended):
             self.signal = signal
-        self.cancelled.set()
-        self._cancel(self.task, *self._steps_held, *self._steps_under_way.values())
+        self._cut()
 
     def suspend(self) -> None:
         """Start no further step; a step under way may finish and is checkpointed."""
@@ -95,6 +95,10 @@ class Execution:
         """Suspend, and do not wait for the steps under way: they will run again."""
         if self.signal is None:
             self.signal = RunSuspended()
+        self._cut()
+
+    def _cut(self) -> None:
+        """Nothing that a step under way does from now on is stored."""
         self.cancelled.set()
         self._cancel(self.task, *self._steps_held, *self._steps_under_way.values())
 
@@ -119,8 +123,8 @@ class Execution:
 
     async def _until_at_rest(self) -> None:
         while isinstance(self.signal, RunSuspended) and self._steps_under_way:
-            self._steps_ended.clear()
-            await self._steps_ended.wait()
+            self._at_rest.clear()
+            await self._at_rest.wait()
 
     def _raised(self) -> BaseException:
         """The stop signal, which is about to be raised in the current task.
@@ -242,7 +246,7 @@ class Execution:
         """Take a step name for this execution. Raises DuplicateStep where it is taken."""
         if self._is_over:
             self._warn_not_awaited(name)
-        self.refuse_if_over()
+            self.refuse_if_over()
         if name in self._call_sites:
             raise DuplicateStep(name, _place(self._call_sites[name]), _place(call_site))
         self._call_sites[name] = call_site
@@ -265,7 +269,7 @@ class Execution:
         self.progress.close()
 
     async def make_durable(
-        self, write: Callable[[], None], durability: Durability | None = None
+        self, write: Callable[[*Ts], None], *args: *Ts, durability: Durability | None = None
     ) -> None:
         """Make a write of the owner of this run. On return it is durable.
 
@@ -274,9 +278,9 @@ class Execution:
         database, begun_at = self.term.database, self.term.clock.monotonic()
         try:
             try:
-                write()
+                write(*args)
             except StorageFull:
-                await database.when_there_is_room(write)
+                await database.when_there_is_room(lambda: write(*args))
             await database.flush(durability or self.term.options.durability)
         except StorageError:
             # Not acknowledged, so not to be seen: the run goes on elsewhere, or after a reload.
@@ -285,21 +289,29 @@ class Execution:
         self._owned_at = begun_at
 
     def store_checkpoint(
-        self, name: str, *, output: str | None, error: ErrorInfo | None, started_at: int
+        self, name: str, attempt: int, started_at: int, output: str | None, error: ErrorInfo | None
     ) -> None:
-        """Write a checkpoint. Raises the stop signal where the store refuses it."""
-        if not self.term.store.steps.checkpoint(
+        """Write a checkpoint, which its event follows.
+
+        Raises the stop signal where the store refuses it.
+        """
+        term = self.term
+        if not term.store.steps.checkpoint(
             self.lease,
             name,
             position=self._checkpoints + 1,
-            attempt=self.attempts.number(name),
+            attempt=attempt,
             output=output,
             error=error,
             started_at=started_at,
-            now=self.term.clock.now(),
+            now=term.clock.now(),
         ):
             raise self.refused()
         self._checkpoints += 1
+        if error is None:
+            term.tell(StepComplete, run_id=self.run_id, job=self.claim.job, step=name)
+        else:
+            term.tell(StepFail, run_id=self.run_id, job=self.claim.job, step=name, error=error)
 
     def checkpoint_of(self, name: str) -> tuple[str | None, ErrorInfo | None] | None:
         """The stored outcome of a step: its encoded output, or its failure; None if not run."""
@@ -308,16 +320,19 @@ class Execution:
             return self.term.store.steps.output(self.run_id, name), None
         return stored
 
-    def step_begins(self, name: str, started_at: int) -> None:
-        """A step is under way in the current task, so that ``stop`` reaches it."""
+    def step_begins(self, name: str, started_at: int) -> int:
+        """A step is under way in the current task, so that ``stop`` reaches it.
+
+        The answer is the number of this try.
+        """
         self._steps_under_way[name] = asyncio.current_task()
-        self.attempts.begin(name, started_at)
+        return self.attempts.begin(name, started_at)
 
     def step_ends(self, name: str) -> None:
         self.attempts.end(name)
         del self._steps_under_way[name]
-        if not self._steps_under_way:
-            self._steps_ended.set()
+        if self.signal is not None and not self._steps_under_way:
+            self._at_rest.set()
             if isinstance(self.signal, RunSuspended):
                 self._cancel(self.task)  # The last step that the job function waited for.
 

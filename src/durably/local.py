@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import StorageError, StorageRefused
+from .errors import StorageError, StorageLost, StorageRefused
 from .model import Durability
 from .ports import Environment, Landed, MirrorState, Unsubscribe, VisibilitySignal
 
@@ -33,12 +33,17 @@ class FileMirror:
             raise StorageRefused(self._name, str(error)) from error
         return str(self._path)
 
-    def commit(self, durability: Durability, landed: Landed) -> None:
+    def commit(self, durability: Durability, landed: Landed) -> bool:
         # SQLite in WAL mode has written the commit; with `synchronous = normal` it survives a
         # crash of the process, which is "relaxed". "strict" asks for the disk.
         if durability == "strict":
-            self._sync(Path(f"{self._path}-wal"))
-        landed(None)
+            try:
+                self._sync(Path(f"{self._path}-wal"))
+            except OSError as error:
+                # What the system has dropped by then, a second try would not find missing.
+                landed(StorageLost(self._name, str(error)))
+                return True
+        return False
 
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         pass  # SQLite meets it at the next statement.
@@ -82,8 +87,8 @@ class VolatileMirror:
     async def take_over(self, known_epoch: int = 0) -> str:
         return ":memory:"
 
-    def commit(self, durability: Durability, landed: Landed) -> None:
-        landed(None)
+    def commit(self, durability: Durability, landed: Landed) -> bool:
+        return False
 
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         pass

@@ -69,14 +69,15 @@ class Mirror(Protocol):
         """
         ...
 
-    def commit(self, durability: Durability, landed: Landed) -> None:
+    def commit(self, durability: Durability, landed: Landed) -> bool:
         """Make what SQLite has committed to the file up to this call durable.
 
-        ``landed`` is called once, possibly before this returns, when the outcome is known: with
-        None when all of it is durable; with StorageFenced where another owner has taken over,
-        StorageFull, or StorageLost, and then the changes are still part of the next commit. At
-        most one commit is under way at a time. (A callback and not a coroutine: in a browser each
-        turn of the event loop costs a checkpoint as much as its SQL.)
+        False where all of it is on return. Otherwise ``landed`` is called once, possibly before
+        that, when the outcome is known: with None when all of it is durable; with StorageFenced
+        where another owner has taken over, StorageFull, or StorageLost, and then the changes are
+        still part of the next commit. At most one commit is under way at a time. (A callback and
+        not a coroutine: in a browser each turn of the event loop costs a checkpoint as much as its
+        SQL.)
         """
         ...
 

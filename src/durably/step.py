@@ -77,7 +77,8 @@ class Step:
         (neither is run again), DuplicateStep, NestedStep, and the stop signals of the run.
         """
         # A plain function, so that the frame above is the caller's also under `gather`.
-        _check_callable(fn)
+        if not callable(fn):
+            raise _not_callable(fn)
         return self._checkpointing.run(_identity(name, key), fn, args, durability, _call_site())
 
     @overload
@@ -112,7 +113,8 @@ class Step:
             raise InvalidOption("branches", [*branches, *more], "names used once each")
         for name, fn in functions.items():
             _identity(name, None)
-            _check_callable(fn)
+            if not callable(fn):
+                raise _not_callable(fn)
         call_site = _call_site()
         tasks = [
             asyncio.ensure_future(self._checkpointing.run(name, fn, (), None, call_site))
@@ -285,9 +287,8 @@ def _see(task: asyncio.Task[object]) -> None:
         task.exception()
 
 
-def _check_callable(fn: object) -> None:
-    if not callable(fn):
-        raise InvalidOption("fn", fn, 'a function: step.run("name", fn, argument)')
+def _not_callable(fn: object) -> InvalidOption:
+    return InvalidOption("fn", fn, 'a function: step.run("name", fn, argument)')
 
 
 def _call_site() -> CallSite:
@@ -299,7 +300,8 @@ def _call_site() -> CallSite:
 def _identity(name: str, key: object) -> str:
     """What identifies a step in its run: its name, with its key where it is one of a loop."""
     identity = name if key is None else f"{name}[{key}]"
-    if not name or not isinstance(name, str) or not is_text(identity):
+    # Nearly all are ASCII, which is text.
+    if not isinstance(name, str) or not name or not (identity.isascii() or is_text(identity)):
         check_text("a step's name", name)
         check_text("a step's key", identity)
     return identity

@@ -190,10 +190,11 @@ class MemoryMirror:
         self._durable = disk.image
         return str(self._path)
 
-    def commit(self, durability: Durability, landed: Landed) -> None:
+    def commit(self, durability: Durability, landed: Landed) -> bool:
         image = self._path.read_bytes()
         # A turn later, as a real storage would: what happens in between is part of every test.
         asyncio.get_running_loop().call_soon(self._settle, landed, image)
+        return True
 
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         self._tell_failure = callback

@@ -8,14 +8,18 @@ differ from one commit to the next. ``tests/in_browser/test_counts_in_page.py`` 
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
+import durably
 from durably import Step, job
 from durably.testing import PAGE_BYTES, FakeClock, MemoryDisk, settle
 from tests.core.counts import Cost, check_cost, difference
@@ -38,6 +42,10 @@ EXPECTED = {
     # On a file that other processes write to, too: it has to look for their work.
     "a minute of a process with nothing to do":       (240, 0, 0),
 }  # fmt: skip
+
+CALLS = 47
+"""Of Python functions of the package, for a checkpoint and nothing else: in a tab, where all code
+has become cold while the last one was on its way, each takes some microseconds."""
 
 LARGE = 100_000
 REPEATED = 3
@@ -149,6 +157,25 @@ async def test_cost_of_a_checkpoint(tab: Tab, meter: Meter) -> None:
         await durably.trigger_and_wait(steps())
 
     meter.check("a checkpoint")
+
+
+@pytest.mark.cpython_only  # Under Pyodide each callback of the loop has a profile of its own.
+async def test_calls_of_a_checkpoint(tab: Tab) -> None:
+    counts = []
+
+    @job
+    async def steps(step: Step) -> None:
+        await step.run("first", int)
+        for number in range(REPEATED):
+            with counted_calls() as called:
+                await step.run("step", int, number, key=number)
+            counts.append(len(called))
+
+    async with tab.durably(steps) as durably:
+        await durably.trigger_and_wait(steps())
+
+    for count in counts:
+        check_cost("a checkpoint", {"calls": count}, {"calls": CALLS})
 
 
 async def test_cost_of_checkpoints_that_share_commits(tab: Tab, meter: Meter) -> None:
@@ -292,3 +319,20 @@ def test_changed_count_tells_both_numbers_and_what_to_do() -> None:
         ["statements", "1", "2", "more"],
     ]
     assert "write the new number into the table" in lines[6]
+
+
+@contextmanager
+def counted_calls() -> Iterator[list[str]]:
+    """The functions of the package, without its fakes, that are called or go on meanwhile."""
+    package, called = Path(durably.__file__).parent, list[str]()
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(package) and path.name != "testing.py":
+            called.append(frame.f_code.co_qualname)
+
+    sys.setprofile(profile)
+    try:
+        yield called
+    finally:
+        sys.setprofile(None)

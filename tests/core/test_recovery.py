@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
@@ -224,11 +226,10 @@ class LostMirror(FileMirror):
 
     is_lost = False
 
-    def commit(self, durability: Durability, landed: Landed) -> None:
+    def commit(self, durability: Durability, landed: Landed) -> bool:
         if self.is_lost:
             landed(StorageLost("shop", "the test took it away"))
-        else:
-            super().commit(durability, landed)
+        return self.is_lost or super().commit(durability, landed)
 
 
 @pytest.mark.cpython_only  # The file system of Pyodide has no locks.
@@ -271,6 +272,37 @@ async def test_runs_of_a_process_that_lost_its_storage_go_on_at_once(
 
     assert [event.reason for event in told] == ["its owner has ended"]
     assert "shop.sqlite3.owners" not in files(tmp_path)
+
+
+@pytest.mark.cpython_only  # In a tab nothing is synced to a disk.
+async def test_disk_that_does_not_sync_ends_the_term_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    def refuse(descriptor: int) -> None:
+        monkeypatch.undo()
+        raise OSError(errno.EIO, "Input/output error")
+
+    def act(number: int) -> int:
+        ran.append(number)
+        if ran == [0, 1]:
+            monkeypatch.setattr(os, "fsync", refuse)
+        return number
+
+    @job
+    async def steps(step: Step) -> list[int]:
+        return [await step.run("step", act, number, key=number) for number in range(3)]
+
+    durably = Durably("shop", jobs=[steps], directory=tmp_path, durability="strict")
+    told = record(durably, "storage:lost")
+    async with durably:
+        result = await durably.trigger_and_wait(steps(), timeout=10)
+
+    assert result == [0, 1, 2]
+    assert len(told) == 1
+    assert "Input/output error" in str(told[0])
+    assert ran in ([0, 1, 2], [0, 1, 1, 2])
 
 
 @pytest.mark.cpython_only  # The file system of Pyodide has no locks.

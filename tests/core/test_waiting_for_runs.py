@@ -294,4 +294,5 @@ def timer_count(clock: FakeClock) -> int:
 
 
 def listener_count(durably: Durably) -> int:
-    return sum(map(len, durably._events._run_listeners.values()))
+    tables = durably._events._run_listeners.values()
+    return len({one for table in tables for listeners in table.values() for one in listeners})

@@ -9,6 +9,7 @@ python -m tests.faults --report docs/faults.md                          and writ
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from tests.faults.planted import BUGS, plant
 from tests.faults.report import table, write_report
 from tests.faults.schedule import WEIGHTS, make_schedule
 
+EVIDENCE = ROOT / "build" / "faults"
+"""What all sides told of each schedule that broke a rule, in the order in which it was heard."""
 WHEELS = ROOT / "build" / "site" / "wheels"
 COUNT = 500
 
@@ -82,12 +85,21 @@ def tell(outcome: Outcome, is_verbose: bool) -> None:
     for violation in outcome.violations:
         print(f"  BROKEN {violation}", flush=True)
     if outcome.violations:
+        print(f"  What was told: {write_evidence(outcome)}", flush=True)
         troubles = Counter(line["text"] for line in outcome.lines if line["kind"] == "trouble")
         for text, count in troubles.most_common(5):
             print(f"  {count} times: {text}", flush=True)
     if is_verbose:
         for line in outcome.lines:
             print("   ", {name: fact for name, fact in line.items() if name != "received"})
+
+
+def write_evidence(outcome: Outcome) -> Path:
+    EVIDENCE.mkdir(parents=True, exist_ok=True)
+    path = EVIDENCE / f"{outcome.schedule.seed}.jsonl"
+    told = [{"schedule": str(outcome.schedule)}, *outcome.lines]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in told), encoding="utf-8")
+    return path
 
 
 if __name__ == "__main__":

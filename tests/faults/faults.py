@@ -40,6 +40,8 @@ STALL = """
 # Takes the lock from whoever holds it, and lets it go at once.
 STEAL = "(name) => navigator.locks.request(name, { steal: true }, () => null)"
 
+LOCKS = "() => navigator.locks.query()"
+
 # The button that Chromium has for it, on its own page about IndexedDB.
 FORCE_CLOSE = """
 () => {
@@ -269,6 +271,11 @@ class Browser:
 
     def steal(self, database: str) -> None:
         self._outsider.evaluate(STEAL, f"durably:{database}")
+
+    def locks(self) -> dict[str, object]:
+        """Who holds the locks of the origin, and who waits for them."""
+        answer: dict[str, object] = self._outsider.evaluate(LOCKS)
+        return answer
 
     def force_close(self) -> int:
         """Close every connection to the origin's databases, as on an I/O error."""

@@ -104,9 +104,18 @@ class Play:
         while not self._recorder.wait_until(have_ended, TURN):
             self._look_for_crashes()
             if time.monotonic() > deadline:
+                self._note_late()
                 return
             self._show(self._tabs[turn % len(self._tabs)])
             turn += 1
+
+    def _note_late(self) -> None:
+        """Write down what the browser knows of tabs in which an order has not come to its end."""
+        tabs = {
+            tab.name: "frozen" if tab.is_frozen else "alive" if tab.is_alive else "gone"
+            for tab in self._tabs
+        }
+        self._recorder.note("late", tabs=tabs, locks=self._browser.locks())
 
     def evidence(self) -> Evidence:
         self._dump()

@@ -27,6 +27,7 @@ from tests.contracts.mirror import (
     MirrorContract,
     Mirrors,
     Opened,
+    committed,
     life,
     write_and_commit,
 )
@@ -241,13 +242,6 @@ async def bare_file(mirrors: IndexedDBMirrors) -> AsyncIterator[tuple[Mirror, in
 
 def content_of(file: int) -> bytes:
     return os.pread(file, os.fstat(file).st_size, 0)
-
-
-async def committed(mirror: Mirror) -> None:
-    outcome: asyncio.Future[StorageError | None] = asyncio.get_running_loop().create_future()
-    mirror.commit("relaxed", outcome.set_result)
-    if error := await outcome:
-        raise error
 
 
 def write_something(file: int, randomly: random.Random) -> None:

@@ -62,10 +62,9 @@ class IndexedDBMirror:
             raise self._error(status)
         return self._path
 
-    def commit(self, durability: Durability, landed: Landed) -> None:
+    def commit(self, durability: Durability, landed: Landed) -> bool:
         self._landed = landed
-        if not self._mirror.commit(durability == "strict"):
-            landed(None)
+        return bool(self._mirror.commit(durability == "strict"))
 
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         self._tell_failure = callback

@@ -252,7 +252,7 @@ class Leases:
                 **guard(lease),
                 "status": status.value,
                 "output": output,
-                "error": error_text(error),
+                "error": None if error is None else error_text(error),
                 "now": now,
                 "keeps_outputs": keeps_outputs,
             },

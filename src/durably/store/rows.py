@@ -106,9 +106,7 @@ def error_from(text: str | None) -> ErrorInfo | None:
     return None if text is None else ErrorInfo(**json.loads(text))
 
 
-def error_text(error: ErrorInfo | None) -> str | None:
-    if error is None:
-        return None
+def error_text(error: ErrorInfo) -> str:
     return json.dumps(
         {
             "type": error.type,

@@ -86,7 +86,7 @@ class Steps:
                 attempt,
                 "completed" if error is None else "failed",
                 output,
-                error_text(error),
+                None if error is None else error_text(error),
                 started_at,
                 now,
                 lease.run_id,

@@ -42,7 +42,7 @@ const PAGE_BYTES = 4096;
 const BLOCKS = 32;
 const BLOCK_BYTES = PAGE_BYTES / BLOCKS;
 const BLOCK_WORDS = BLOCK_BYTES / 4;
-/** All blocks of a page. */
+/** All blocks of a page: 32 bits, as JavaScript's operators on bits give them. */
 const WHOLE = -1;
 /** Below the 64 KiB from which Chromium keeps a value in a file of its own. */
 const CHUNK_PAGES = 15;
@@ -71,7 +71,7 @@ const OPEN_PATIENCE = 15;
 /** @typedef {[number, number]} Changed the number of a page, and which of its blocks */
 /** @typedef {{ kind: number, uuid: Uint8Array<ArrayBuffer>, epoch: number, seq: number,
  *   previous: number, pageCount: number, pages: Changed[], chunks: Chunk[] | null,
- *   from: Position, blocks: Uint8Array, crc: number }} LogRecord */
+ *   from: Position, blocks: Uint8Array, crc: number, size: number }} LogRecord */
 /** @typedef {{ from: Position, chunks: Chunk[] }} Manifest */
 
 /** What is stored is not one whole; it is left as it is. */
@@ -220,7 +220,7 @@ function decodeRecord(value, [epoch, seq]) {
   }
   const format = words[1] & 0xffff;
   if (format > FORMAT) throw new Newer(String(format));
-  if (format < FORMAT) throw new Damaged("a version of durably before the first release made it");
+  if (format < FORMAT) throw new Damaged(`${where} is of a version before the first release`);
   if (words[10] !== epoch || words[11] !== seq) {
     throw new Damaged(`${where} is not where it was written`);
   }
@@ -250,6 +250,7 @@ function decodeRecord(value, [epoch, seq]) {
     from: [words[17], words[18]],
     blocks: bytes.subarray(4 * blocksAt, bytes.length - 4),
     crc,
+    size: bytes.length,
   };
 }
 
@@ -1151,7 +1152,7 @@ export class Mirror {
     this.#seals = seals;
     for (const record of records) {
       this.#logRecords += 1;
-      this.#logBytes += HEADER_BYTES + record.blocks.length;
+      this.#logBytes += record.size;
       for (const [page] of record.pages) this.#dirtyChunks.add(Math.floor(page / CHUNK_PAGES));
     }
   }
