@@ -145,10 +145,10 @@ export async function open({ concurrent = "1", name = `bench-${Date.now()}` }) {
     },
     /** Come to the last step of a run, which never ends; of a new one, where it is to have steps. */
     async resumed(count) {
-      const under_way = new Promise((resolve) => { resumed = () => resolve(null); });
+      const underWay = new Promise((resolve) => { resumed = () => resolve(null); });
       if (count) await durably.jobs.resumable.trigger({ count });
       durably.start();
-      await under_way;
+      await underWay;
       return { total: performance.now() };
     },
     async start() {
