@@ -37,7 +37,7 @@ Parameters = Mapping[str, object] | tuple[object, ...]
 
 
 class TermEnded(StorageLost):
-    """Asked of a database that was closed meanwhile; the next leader has it."""
+    """Asked of a database whose term was over; the next leader has it."""
 
 
 class Database:
@@ -99,7 +99,7 @@ class Database:
         NewerSchema. In each case what is stored stays as it is.
         """
         path = await self.mirror.take_over(known_epoch)
-        self.mirror.on_failure(self._lose)
+        self.mirror.on_failure(self._fail)
         try:
             await self._connect(path)
         except sqlite3.DatabaseError as error:
@@ -140,6 +140,15 @@ class Database:
     def stop_waiting(self) -> None:
         """From now on a ``flush`` to a full storage raises StorageFull at its first try."""
         self._closing.set()
+
+    def end_term(self) -> None:
+        """Begin one last commit of what was written; behind it, nothing becomes durable any more.
+
+        The last commit is in order before the takeover of whoever leads next, or it is fenced.
+        """
+        self.start_flush()
+        if not self.has_failed:
+            self._failure = self._term_ended()
 
     async def close(self) -> None:
         """Let go of the file. What was not flushed is dropped."""
@@ -323,7 +332,10 @@ class Database:
         return StorageLost(self.name, str(error)) if is_fault(error) else None
 
     def _ended(self) -> StorageError:
-        return self._failure or TermEnded(self.name, "the term in which it was open has ended")
+        return self._failure or self._term_ended()
+
+    def _term_ended(self) -> TermEnded:
+        return TermEnded(self.name, "the term in which it was open has ended")
 
     def _committed(self) -> None:
         if not self._in_transaction:
@@ -376,12 +388,10 @@ class Database:
             self.on_full(None)
         self.on_durable(commit)
 
-    def _lose(self, error: StorageError) -> None:
-        """The storage went away between commits, or the last one has said so already."""
-        if not self.has_failed:
-            self._fail(error)
-
     def _fail(self, error: StorageError) -> None:
+        """A commit was refused, or the storage went away between two of them."""
+        if self.has_failed:
+            return  # The first one has said what there is to say.
         was_full = self.is_full
         self._failure = error
         if not isinstance(error, StorageFull):

@@ -146,6 +146,7 @@ class Worker:
     def lose(self) -> None:
         """End every local execution with LeaseLost: nothing it does counts any more."""
         self._is_lost = True
+        self._term.database.end_term()
         for execution in self.executions.values():
             execution.stop(LeaseLost())
 

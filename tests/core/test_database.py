@@ -21,7 +21,7 @@ from durably import (
 )
 from durably import database as database_module
 from durably.clock import SystemClock
-from durably.database import Database
+from durably.database import Database, TermEnded
 from durably.local import FileMirror, local_environment
 from durably.model import Durability, Progress
 from durably.store.runs import NewRun
@@ -403,6 +403,33 @@ async def test_commit_that_lands_after_the_close_is_told_to_nobody() -> None:
     assert told == []
     flushing.cancel()
     await asyncio.wait([flushing])
+
+
+async def test_end_of_a_term_is_one_last_commit(opened: OpenStore) -> None:
+    before = opened.disk.writes
+    in_time = opened.trigger()
+    opened.database.end_term()
+    late = opened.trigger()
+    opened.database.start_flush()
+    with pytest.raises(TermEnded):
+        await opened.database.flush()
+    opened.database.end_term()
+    await settle()
+
+    assert opened.disk.writes - before == 1
+    assert in_time.id.encode() in opened.disk.image
+    assert late.id.encode() not in opened.disk.image
+
+
+async def test_last_commit_of_a_term_that_is_fenced_is_told_to_nobody(opened: OpenStore) -> None:
+    told: list[object] = []
+    opened.database.on_failure = told.append
+    opened.trigger()
+    opened.disk.epoch += 1  # Another tab was quicker.
+    opened.database.end_term()
+    await settle()
+
+    assert told == []
 
 
 async def test_waiter_that_is_cancelled_undoes_no_flush(opened: OpenStore) -> None:

@@ -28,7 +28,7 @@ from durably import (
 from durably.database import Database
 from durably.desk import Desk
 from durably.protocol import ANSWER_TIMEOUT
-from durably.testing import MemoryMirror, settle
+from durably.testing import FakeLeadership, MemoryMirror, settle
 from tests.core.kit import Bodies, Gate, Tab, record, types, until
 from tests.core.tabs import another, idle, pair, silence, watch_channel
 
@@ -469,6 +469,29 @@ async def test_lost_leadership_ends_the_term_and_a_new_one_begins(
         assert types(told)[0] == "tab:leader"
         assert tab.disk.epoch == epoch + 1
         assert bodies.ran == ["a", "b"]
+
+
+async def test_tab_that_has_lost_the_leadership_makes_one_last_commit(tab: Tab, gate: Gate) -> None:
+    @job
+    async def work(step: Step) -> str:
+        return await step.run("work", gate)
+
+    async with tab.durably(work, heartbeat_interval=1) as durably:
+        await durably.trigger(work())
+        await gate.entered.wait()
+        await tab.clock.advance(
+            1.5
+        )  # A renewal is written; the next checkpoint would take it along.
+        next_one = FakeLeadership(tab.lock)
+        waiting = asyncio.ensure_future(next_one.acquire("the next", lambda: None))
+        await settle()
+        before = tab.disk.writes
+        durably._environment.leadership.lose()  # type: ignore[union-attr]
+        await settle()
+
+        assert tab.disk.writes - before == 1
+        await waiting
+        next_one.release()
 
 
 async def test_commit_under_way_when_the_leadership_is_lost_does_not_count_for_the_next_term(

@@ -10,6 +10,22 @@ from tests.server import EffectServer
 
 BLANK = "/pages/blank.html"
 
+# A page that is put away becomes hidden behind `pagehide`, and is frozen a few milliseconds later.
+COUNT_LATE_TRANSACTIONS = """
+(() => {
+  const counts = globalThis.__transactions = { before: 0, late: 0 };
+  let isAway = false, isLate = false;
+  addEventListener("pagehide", () => { isAway = true; });
+  document.addEventListener("visibilitychange", () => { isLate = isAway; });
+  addEventListener("pageshow", () => { isAway = isLate = false; }, true);
+  const { transaction } = IDBDatabase.prototype;
+  IDBDatabase.prototype.transaction = function (...parameters) {
+    counts[isLate ? "late" : "before"] += 1;
+    return transaction.apply(this, parameters);
+  };
+})()
+"""
+
 
 @pytest.fixture
 def host(chromium: Chromium, server: EffectServer) -> Host:
@@ -39,6 +55,23 @@ def test_leader_that_comes_back_leads_again_and_begins_the_step_under_way_anew(
     assert not host.events("tab:follower")
     assert len(host.events("step:cancel", step="second", reason="lease-lost")) == 1
     assert [effect.name for effect in server.effects()] == ["first", "second", "second", "third"]
+
+
+def test_page_that_is_put_away_begins_nothing_behind_its_last_commit(
+    chromium: Chromium, host: Host, server: EffectServer
+) -> None:
+    host.page.add_init_script(COUNT_LATE_TRANSACTIONS)
+    server.hold("second")
+    host.open().wait_for_event("step:start", step="second")
+    server.wait_until_held("second")
+    with chromium.away(host.page, server.url + BLANK):
+        pass
+    counts = host.page.evaluate("globalThis.__transactions")
+    server.release("second")
+
+    assert host.result() == [1, 2, 1]
+    assert counts["before"] > 0
+    assert counts["late"] == 0
 
 
 def test_leader_that_comes_back_while_another_tab_leads_follows_it(

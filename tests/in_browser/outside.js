@@ -205,8 +205,13 @@ export async function lockIsHeld(name) {
 
 /** As when the page is left for the back-forward cache, and comes back from there. */
 export function putAway() {
-  globalThis.dispatchEvent(new Event("pagehide"));
-  globalThis.dispatchEvent(new Event("pageshow"));
+  pageEvent("pagehide");
+  pageEvent("pageshow");
+}
+
+/** What a browser dispatches to the window of a page that is left, or shown. @param {string} type */
+export function pageEvent(type) {
+  globalThis.dispatchEvent(new Event(type));
 }
 
 /** What a browser dispatches to a document that it freezes, or thaws. @param {string} type */

@@ -19,6 +19,9 @@ from tests.contracts.leadership import (
 )
 from tests.in_browser.page import outside
 
+TURNS = 20
+"""Of the event loop; more than asking for a lock takes."""
+
 
 class TabLeaderships(Leaderships):
     def __init__(self, name: str) -> None:
@@ -126,6 +129,26 @@ class TestTabLeadership(ExclusiveLeadershipContract):
         world.putAway()
 
         assert lost == ["lost"]
+
+    async def test_page_that_is_put_away_asks_for_no_lock_before_it_comes_back(
+        self, leaderships: TabLeaderships
+    ) -> None:
+        world = await outside()
+        told: list[str] = []
+        # The module listens from its first use on.
+        await leaderships.make().acquire(new_owner(), nobody_waits)
+        leaderships.made[-1].release()
+        world.pageEvent("pagehide")
+        leading = asyncio.ensure_future(
+            leaderships.make().acquire(new_owner(), lambda: told.append("waits"))
+        )
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        was_held = await world.lockIsHeld(leaderships.name)
+        world.pageEvent("pageshow")
+        await leading
+
+        assert (was_held, told) == (False, [])
 
     async def test_frozen_page_that_waits_is_given_no_lock_and_waits_on_when_it_thaws(
         self, leaderships: TabLeaderships

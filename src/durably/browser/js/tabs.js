@@ -6,6 +6,17 @@
  * fence refuses what it writes.
  */
 
+/**
+ * Pending from `pagehide` to `pageshow`. A lock that is granted on the way into the back-forward cache
+ * is kept from everybody, and who asks for it then throws the page out of there (seen in Chromium 156).
+ */
+let pageInUse = Promise.resolve();
+globalThis.addEventListener?.("pagehide", () => {
+  pageInUse = new Promise((resolve) => {
+    globalThis.addEventListener("pageshow", () => resolve(), { once: true });
+  });
+});
+
 /** Holds a Web Lock, or waits for it. */
 export class TabLock {
   #name;
@@ -51,8 +62,8 @@ export class TabLock {
    * @returns {Promise<void>}
    */
   async acquire(waiting) {
-    // A lock that this page has let go just now is free once the microtasks of that have run.
-    await null;
+    // At the least, the microtasks of a lock that this page has let go just now: it is free then.
+    await pageInUse;
     this.#ending.signal.throwIfAborted();
     const granted = /** @type {Promise<void>} */ (
       new Promise((resolve, reject) => {
