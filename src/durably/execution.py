@@ -315,10 +315,12 @@ class Execution:
 
     def checkpoint_of(self, name: str) -> tuple[str | None, ErrorInfo | None] | None:
         """The stored outcome of a step: its encoded output, or its failure; None if not run."""
-        stored = self._stored.get(name)
-        if stored is not None and stored[0] == "":
-            return self.term.store.steps.output(self.run_id, name), None
-        return stored
+        if name not in self._stored:
+            return None
+        position, output, error = self._stored[name]
+        if output == "":
+            output = self.term.store.steps.output(self.run_id, position)
+        return output, error
 
     def step_begins(self, name: str, started_at: int) -> int:
         """A step is under way in the current task, so that ``stop`` reaches it.

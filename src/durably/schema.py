@@ -8,8 +8,8 @@ from pathlib import Path
 
 from .errors import DamagedDatabase, NewerSchema
 
-SCHEMA_VERSION = 2
-"""1 was before the first release; nothing brings it here."""
+SCHEMA_VERSION = 3
+"""1 and 2 were before the first release; nothing brings them here."""
 APPLICATION_ID = 0x6475726C  # "durl": tells our files from other SQLite files
 WAL_PAGES = 4000
 """Pages (8 MB) that gather in the WAL file before a commit copies them into the main one, and has

@@ -70,8 +70,10 @@ create table labels (
   primary key (key, value, run)
 ) strict, without rowid;
 
--- One b-tree, keyed by what a checkpoint is found by: storing one dirties one page, or two when it
--- splits. Run ids begin with their time, so new checkpoints gather at the end of the tree.
+-- One b-tree, in the order of storing: a checkpoint comes behind the others of its run, which dirties
+-- one page, and a few more where that one is full. Keyed by name, every fourth one of a long run would
+-- move the rows of four pages about. Run ids begin with their time, so new runs gather at the end.
+-- No name comes twice in a run: the engine refuses it, and the import of a file.
 -- A completed step without output belongs to a finished run, whose outputs were removed.
 create table steps (
   run_id text not null,
@@ -83,7 +85,7 @@ create table steps (
   error text,
   started_at integer not null,
   completed_at integer not null,
-  primary key (run_id, name),
+  primary key (run_id, position),
   check (status = 'completed' or output is null),
   check ((status = 'failed') = (error is not null))
 ) strict, without rowid;
@@ -157,11 +159,5 @@ begin
   where run_id = new.id
     and new.status = 'completed'
     and reason is null
-    and not exists (
-      select 1
-      from steps
-      where steps.run_id = attempts.run_id
-        and steps.name = attempts.step
-        and steps.attempt = attempts.number
-    );
+    and (step, number) not in (select name, attempt from steps where run_id = new.id);
 end;

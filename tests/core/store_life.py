@@ -193,11 +193,11 @@ class StoreLife:
         assert rows(store.logs.of_run(run_id, 0, MANY), but="sequence") == entry.logs
         stored = store.steps.stored(run_id)
         assert stored.keys() == entry.steps.keys()
-        for name, step in entry.steps.items():
+        for position, (name, step) in enumerate(entry.steps.items(), start=1):
             text = encode(step["output"]) if step["is_output_kept"] else None
             is_large = text is not None and len(text) > LARGE_OUTPUT_CHARS
-            assert stored[name] == ("" if is_large else text, step["error"])
-            assert not is_large or store.steps.output(run_id, name) == text
+            assert stored[name] == (position, "" if is_large else text, step["error"])
+            assert not is_large or store.steps.output(run_id, position) == text
 
     def _check_changes(self, runs: list[Row]) -> None:
         busy = [(run["job"], run["concurrency_key"]) for run in runs if run["status"] == "running"]

@@ -29,6 +29,7 @@ EXPECTED = {
     #                                        statements, commits, pages
     "a trigger":                                      (3, 1, 4),
     "a checkpoint":                                   (1, 1, 1),
+    "a thousand checkpoints of one run":              (1000, 1000, 1315),
     "eight checkpoints at a time":                    (8, 2, 2),
     "a run of one step":                              (16, 4, 10),
     "eight runs of one step, one by one":             (47, 17, 34),
@@ -157,6 +158,19 @@ async def test_cost_of_a_checkpoint(tab: Tab, meter: Meter) -> None:
         await durably.trigger_and_wait(steps())
 
     meter.check("a checkpoint")
+
+
+async def test_cost_of_the_checkpoints_of_a_long_run(tab: Tab, meter: Meter) -> None:
+    @job
+    async def steps(step: Step) -> None:
+        with meter.counting("a thousand checkpoints of one run"):
+            for number in range(1000):
+                await step.run("step", int, number, key=number * 7919 % 1000)
+
+    async with tab.durably(steps) as durably:
+        await durably.trigger_and_wait(steps())
+
+    meter.check("a thousand checkpoints of one run")
 
 
 @pytest.mark.cpython_only  # Under Pyodide each callback of the loop has a profile of its own.

@@ -90,10 +90,11 @@ async def test_newer_schema_is_refused_and_left_as_it_is(tab: Tab, tmp_path: Pat
     assert tab.disk.image == newer
 
 
+@pytest.mark.parametrize("version", [1, 2])
 async def test_database_from_before_the_first_release_is_refused_and_left_as_it_is(
-    tab: Tab, tmp_path: Path
+    tab: Tab, tmp_path: Path, version: int
 ) -> None:
-    old = changed(tmp_path, await stored(tab), "pragma user_version = 1")
+    old = changed(tmp_path, await stored(tab), f"pragma user_version = {version}")
     tab.disk.image = old
 
     with pytest.raises(DamagedDatabase, match="before the first release"):
@@ -509,7 +510,7 @@ async def test_no_statement_of_daily_work_scans_a_table(opened: OpenStore) -> No
     store.steps.checkpoint(lease, "s", position=1, attempt=1, output="1", started_at=0, now=1)
     store.steps.save_attempt(lease, "t", 1, started_at=1, metadata="{}")
     store.steps.stored(run.id)
-    store.steps.output(run.id, "s")
+    store.steps.output(run.id, 1)
     store.steps.last_attempts(run.id)
     store.waits.prepare(lease, "w", "wait", metadata="null", deadline_at=9, now=1)
     store.waits.named(run.id, "wait")

@@ -307,6 +307,11 @@ def tamper(disk: MemoryDisk, path: Path, *statements: str) -> None:
     [
         ("update steps set run_id = 'nobody'", "step 'nobody/work' belongs to no run"),
         (
+            "insert into steps select run_id, name, position + 1, attempt, status, output, error, "
+            "started_at, completed_at from steps",
+            "/work' is stored twice",
+        ),
+        (
             "insert into attempts (run_id, step, number, started_at) values ('nobody', 's', 1, 1)",
             "attempt 'nobody/s/1' belongs to no run",
         ),

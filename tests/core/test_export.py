@@ -29,10 +29,12 @@ from durably import (
     job,
 )
 from durably.container import CHECKSUM_BYTES, MAGIC
+from durably.schema import SCHEMA_VERSION
 from durably.testing import settle
 from tests.core.kit import Bodies, Gate, Tab, only_run, only_wait, term_of, types, until
 
 NOTHING = ImportReport((), (), (), ())
+SCHEMA = b'"schema": %d' % SCHEMA_VERSION
 FOREIGN_TO_A_PLACE = {"sequence": 0, "lease_owner": None, "heartbeat_at": None}
 
 
@@ -631,7 +633,7 @@ async def test_bytes_of_any_kind_are_taken(elsewhere: Tab, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(b'"format": 1', b'"format": 2'), (b'"schema": 2', b'"schema": 3')],
+    [(b'"format": 1', b'"format": 2'), (SCHEMA, b'"schema": %d' % (SCHEMA_VERSION + 1))],
     ids=["format", "schema"],
 )
 async def test_file_of_a_newer_version_is_refused(
@@ -650,8 +652,8 @@ async def test_file_of_a_newer_version_is_refused(
     [
         (b'"format": 1', b'"format": "x"'),
         (b'"kind": "runs"', b'"kind": "more"'),
-        (b'"schema": 2', b'"schema": null'),
-        (b'"schema": 2', b'"schema": 2, "encryption": {"cipher": "rot13"}'),
+        (SCHEMA, b'"schema": null'),
+        (SCHEMA, SCHEMA + b', "encryption": {"cipher": "rot13"}'),
         (b'"created_at"', b'"created_at'),
         (b"{", b"["),
         (b"\nx\x9c", b"\nx\x9d"),
@@ -688,6 +690,8 @@ SECOND: list[Callable[[list[Any]], object]] = [
     lambda lines: lines[1]["run"].update(input={}),
     lambda lines: lines[1]["run"].update(input="\ud800"),
     lambda lines: lines[1]["steps"].append(lines[1]["steps"][0]),
+    lambda lines: lines[1]["steps"].append(lines[1]["steps"][0] | {"position": 2}),
+    lambda lines: lines[1]["steps"].append(lines[1]["steps"][0] | {"name": "other"}),
     lambda lines: lines[1]["steps"][0].update(run_id="other"),
     lambda lines: lines[1]["waits"][0].update(outcome="signal"),
     lambda lines: lines[1]["waits"].append(5),

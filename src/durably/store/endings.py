@@ -17,13 +17,7 @@ def interrupt_attempts(
             reason = :reason
         where run_id = :run_id
           and reason is null
-          and not exists (
-            select 1
-            from steps
-            where steps.run_id = attempts.run_id
-              and steps.name = attempts.step
-              and steps.attempt = attempts.number
-          )
+          and (step, number) not in (select name, attempt from steps where run_id = :run_id)
         """,
         {"run_id": run_id, "reason": reason, "now": now},
     )

@@ -61,6 +61,19 @@ RULES = {
           and completed_at is not null
         limit :limit
         """,
+    "step {} is stored twice": """
+        select run_id || '/' || name as what
+        from steps
+        where run_id in (
+          select id
+          from runs indexed by runs_by_status
+          where status in ('pending', 'running', 'waiting')
+            and status <> 'completed'
+        )
+        group by run_id, name
+        having count(*) > 1
+        limit :limit
+        """,
     "concurrency key {} has more than one running run": """
         select job || '/' || concurrency_key as what
         from runs

@@ -28,14 +28,15 @@ class Steps:
         )
         return [step_from(row) for row in rows]
 
-    def stored(self, run_id: str) -> dict[str, tuple[str | None, ErrorInfo | None]]:
-        """Every checkpoint of a run by step name: its encoded output, or its failure.
+    def stored(self, run_id: str) -> dict[str, tuple[int, str | None, ErrorInfo | None]]:
+        """Every checkpoint of a run by step name: its position, its encoded output, or its failure.
 
         A large output stands as "" (never a codec's text) and is read with ``output``.
         """
         rows = self._database.read(
             """
             select name,
+                   position,
                    error,
                    case when length(output) > :large then '' else output end as output
             from steps
@@ -43,12 +44,14 @@ class Steps:
             """,
             {"run_id": run_id, "large": LARGE_OUTPUT_CHARS},
         )
-        return {row["name"]: (row["output"], error_from(row["error"])) for row in rows}
+        return {
+            name: (position, output, error_from(error)) for name, position, error, output in rows
+        }
 
-    def output(self, run_id: str, name: str) -> str:
+    def output(self, run_id: str, position: int) -> str:
         (row,) = self._database.read(
-            "select output from steps where run_id = :run_id and name = :name",
-            {"run_id": run_id, "name": name},
+            "select output from steps where run_id = :run_id and position = :position",
+            {"run_id": run_id, "position": position},
         )
         output: str = row["output"]
         return output
@@ -128,13 +131,7 @@ class Steps:
                    null
             from attempts
             where run_id = :run_id
-              and not exists (
-                select 1
-                from steps
-                where steps.run_id = attempts.run_id
-                  and steps.name = attempts.step
-                  and steps.attempt = attempts.number
-              )
+              and (step, number) not in (select name, attempt from steps where run_id = :run_id)
             order by started_at, number, position nulls last
             """,
             {"run_id": run_id},

@@ -250,6 +250,9 @@ def _checked_line(line: Row) -> tuple[Row, dict[str, list[Row]]]:
         if not isinstance(line[name], list):
             raise DamagedExport(f"the {name} of run {run['id']!r} are no list")
         belongings[name] = [_checked(name, row, run_id=run["id"]) for row in line[name]]
+    names = [row["name"] for row in belongings["steps"]]
+    if len(set(names)) < len(names):
+        raise DamagedExport(f"run {run['id']!r} has a step twice")
     try:
         # These are read without a guard: a line that cannot be would hide every other run.
         labels = json.loads(run["labels"])

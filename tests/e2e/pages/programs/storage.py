@@ -16,7 +16,7 @@ async def fill(step: Step, count: int, size: int = 2000) -> int:
 
 async def main() -> None:
     # A version of the library that is yet to come.
-    schema.SCHEMA_VERSION = int(option("schema", "2"))
+    schema.SCHEMA_VERSION = int(option("schema", str(schema.SCHEMA_VERSION)))
     durably = Durably(
         option("database", "test"),
         jobs=[fill],
