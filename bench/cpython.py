@@ -20,7 +20,7 @@ from bench.contenders import FINISHED_RUNS, STEPS_EACH, Amount, Bare, Contender,
 from bench.peers import PEERS
 from bench.report import Figure, Table, as_text, at_least, at_most
 
-ROUNDS = 7
+ROUNDS: dict[Safety, int] = {"killed process": 15, "power cut": 5}
 AMOUNTS: dict[Safety, Amount] = {
     "killed process": Amount(steps=2000, runs=500),
     "power cut": Amount(steps=300, runs=100),
@@ -59,7 +59,7 @@ async def medians(
     found: dict[tuple[str, str], list[Rates]] = {}
     turns = [(contender, "empty") for contender in contenders]
     turns += [(contender, "full") for contender in full]
-    for number in range(ROUNDS):
+    for number in range(ROUNDS[safety]):
         # In another order each time: who comes behind one that still winds down has less to run on.
         for contender, state in random.Random(number).sample(turns, len(turns)):
             path = file_of(contender, folder, state if state == "full" else safety.split()[0])
@@ -101,7 +101,7 @@ def beside_peers(
     return Table(
         f"On CPython, where a {safety} loses nothing",
         f"One run of {amount.steps:,} steps; {amount.runs:,} runs of one step, from the trigger to "
-        f"the result in hand (a tenth of both for dbos). Medians of {ROUNDS} rounds in one "
+        f"the result in hand (a tenth of both for dbos). Medians of {ROUNDS[safety]} rounds in one "
         f"process, each in turn with a file of its own. {settings}. "
         "No peer's polling or thread is waited for: unhinged and huey work on the measuring "
         "thread, and workflows of dbos are called there, without a queue to claim them from. huey "

@@ -57,6 +57,7 @@ class IndexedDBMirror:
             self._failed_proxy,
             can_run_sync(),
         )
+        self._commit = self._mirror.commit
         status: str = await self._mirror.takeOver(known_epoch)
         if status != "ok":
             raise self._error(status)
@@ -64,7 +65,7 @@ class IndexedDBMirror:
 
     def commit(self, durability: Durability, landed: Landed) -> bool:
         self._landed = landed
-        return bool(self._mirror.commit(durability == "strict"))
+        return bool(self._commit(durability == "strict"))
 
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         self._tell_failure = callback
