@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from .clock import Bell, Clock
-from .errors import (
-    DamagedDatabase,
-    StorageError,
-    StorageFull,
-    StorageLost,
-    StorageRefused,
-)
+from .errors import StorageError, StorageFull, StorageLost
 from .landing import Landing
 from .model import Durability
+from .opening import BUSY_TIMEOUT, connect
 from .ports import Mirror
-from .schema import prepare
-from .sqlite_codes import code_of, is_busy, is_fault, is_out_of_reach
+from .sqlite_codes import code_of, is_busy, is_fault
 
-BUSY_TIMEOUT = 30.0
-"""Seconds a write waits for another process that holds the file; the event loop stands still
-meanwhile. Only a program that is stopped in the middle of a write, or a foreign one, takes long."""
-OPENING_PAUSE = 0.02
-"""Seconds between two tries to open a file that is locked."""
 FULL_RETRY_INTERVAL = 2.0
 """Seconds between two tries to write to a storage that was full."""
 
@@ -63,6 +53,10 @@ class Database:
         """What the strictest of them asks of the next commit."""
         self._aboard: tuple[int, Durability] = (0, "relaxed")
         """How many writes the mirror commit under way makes durable, and how durable."""
+        self._to_wake: deque[tuple[Landing, StorageError | None]] = deque()
+        """Who is to hear of the commit that has landed, and what."""
+        self._is_waking = False
+        self._wakings = 0
         self._left_behind: Landing | None = None
         """Done when the commit under way is, for what came too late for it."""
         self._promised = 0
@@ -100,12 +94,11 @@ class Database:
         """
         path = await self.mirror.take_over(known_epoch)
         self.mirror.on_failure(self._fail)
-        try:
-            await self._connect(path)
-        except sqlite3.DatabaseError as error:
-            if is_out_of_reach(error):
-                raise StorageRefused(self.name, str(error)) from error
-            raise DamagedDatabase(self.name, str(error)) from error
+        self.mirror.on_stall(self._wake)
+        self._connection, is_new = await connect(
+            path, self.name, self._clock, self._closing, is_shared=self.mirror.is_shared
+        )
+        self.commits += is_new
         await self.flush("strict")
 
     async def settle(self) -> None:
@@ -274,29 +267,6 @@ class Database:
                 if self._closing.is_set():
                     raise
 
-    async def _connect(self, path: str) -> None:
-        """Open the file, while other processes may be creating it.
-
-        The change to WAL mode, and the end of the last connection, take locks for which SQLite
-        does not wait, whatever the timeout: "database is locked" comes at once.
-        """
-        deadline = self._clock.monotonic() + BUSY_TIMEOUT
-        while True:
-            connection = self._connection = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=256
-            )
-            try:
-                if prepare(connection, self.name, is_shared=self.mirror.is_shared):
-                    self.commits += 1
-            except sqlite3.DatabaseError as error:
-                if not is_busy(error) or self._clock.monotonic() > deadline:
-                    raise
-            else:
-                return
-            self._connection = None
-            connection.close()
-            await self._closing.wait(self._clock, OPENING_PAUSE)
-
     def _execute(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
         """Run a statement that gives no rows; the answer tells what it changed."""
         try:
@@ -347,36 +317,59 @@ class Database:
     def _commit(self, durability: Durability) -> None:
         """Start one mirror commit of everything that SQLite has committed so far."""
         assert not self._in_transaction, "a mirror commit is cut between SQLite transactions"
-        self._aboard = self.commits, durability
-        self._is_committing = True
-        if not self.mirror.commit(durability, self._landed):
-            self._landed(None)
+        wanted: Durability | None = durability
+        while wanted is not None:
+            self._aboard = self.commits, wanted
+            self._is_committing = True
+            if self.mirror.commit(wanted, self._landed):
+                return
+            wanted = self._landed(None)
 
-    def _landed(self, error: StorageError | None) -> None:
-        """The outcome of the mirror commit under way is known."""
+    def _landed(self, error: StorageError | None) -> Durability | None:
+        """The outcome of the mirror commit under way is known; the answer is the next to begin."""
         waiters, self._waiters = self._waiters, []
+        self._to_wake.extend([(waiter, error) for waiter in waiters])
         self._wanted = "relaxed"
+        self._is_waking = True
         try:
             if error is None:
                 self._note_durable(*self._aboard)
             else:
                 self._fail(error)
         finally:
-            # Whoever waited goes on in here, and what they all write is one commit again.
-            for waiter in waiters:
-                waiter.land(error)
-            self._is_committing = False
-            if self._waiters:
-                self._commit_for_waiters()
+            wanted = self._wake()
+        return wanted
 
-    def _commit_for_waiters(self) -> None:
-        """Start the commit that was asked for while the last one landed."""
+    def _wake(self) -> Durability | None:
+        """Whoever waited goes on in here, and what they all write is one commit again.
+
+        The mirror calls it once more where one of them stands still in ``run_sync``, perhaps until
+        something else is durable; and that one's call ends without a word when it is back.
+        """
+        if not self._is_waking:
+            return None
+        self._wakings = waking = self._wakings + 1
+        while self._to_wake:
+            waiter, error = self._to_wake.popleft()
+            waiter.land(error)
+            if self._wakings != waking:
+                return None
+        self._is_waking = False
+        self._is_committing = False
+        return self._next_commit()
+
+    def _next_commit(self) -> Durability | None:
+        """What was asked for while the last commit landed."""
+        if not self._waiters:
+            return None
         if self._connection is not None and not self.has_failed:
-            self._commit(self._wanted)
-            return
+            self._aboard = self.commits, self._wanted
+            self._is_committing = True
+            return self._wanted
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.land(self._ended())
+        return None
 
     def _note_durable(self, commit: int, durability: Durability) -> None:
         self._durable["relaxed"] = commit

@@ -45,6 +45,9 @@ class FileMirror:
                 return True
         return False
 
+    def on_stall(self, callback: Callable[[], Durability | None]) -> None:
+        pass
+
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         pass  # SQLite meets it at the next statement.
 
@@ -89,6 +92,9 @@ class VolatileMirror:
 
     def commit(self, durability: Durability, landed: Landed) -> bool:
         return False
+
+    def on_stall(self, callback: Callable[[], Durability | None]) -> None:
+        pass
 
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         pass

@@ -15,8 +15,8 @@ from .model import Durability
 from .records import record
 
 Unsubscribe = Callable[[], None]
-Landed = Callable[[StorageError | None], None]
-
+Landed = Callable[[StorageError | None], Durability | None]
+"""Told of the outcome of a commit; the answer is the next one to begin, if one is wanted."""
 
 Place = Literal["indexeddb", "file", "memory"]
 """Where data lie. What lies in memory alone is gone with the program."""
@@ -75,10 +75,16 @@ class Mirror(Protocol):
         False where all of it is on return. Otherwise ``landed`` is called once, possibly before
         that, when the outcome is known: with None when all of it is durable; with StorageFenced
         where another owner has taken over, StorageFull, or StorageLost, and then the changes are
-        still part of the next commit. At most one commit is under way at a time. (A callback and
+        still part of the next commit. What it answers is begun at once, as if it had been asked for
+        here, with the same ``landed``. At most one commit is under way at a time. (A callback and
         not a coroutine: in a browser each turn of the event loop costs a checkpoint as much as its
-        SQL.)
+        SQL; and an answer, not a call: half as much.)
         """
+        ...
+
+    def on_stall(self, callback: Callable[[], Durability | None]) -> None:
+        """Call ``callback`` while ``landed`` does not come back, because the code that went on in
+        there waits in ``run_sync``. What it answers is begun, too."""
         ...
 
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:

@@ -196,6 +196,8 @@ class MemoryMirror:
         asyncio.get_running_loop().call_soon(self._settle, landed, image)
         return True
 
+    def on_stall(self, callback: Callable[[], Durability | None]) -> None: ...
+
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         self._tell_failure = callback
 
@@ -204,8 +206,7 @@ class MemoryMirror:
         self._tell_failure(StorageLost(self._name, "the test took it away"))
 
     async def state(self) -> MirrorState:
-        disk = self._disk
-        dirty = len(_differing(self._durable, self._path.read_bytes()))
+        disk, dirty = self._disk, len(_differing(self._durable, self._path.read_bytes()))
         return MirrorState(
             "memory", self.epoch, dirty, disk.is_persisted, len(disk.image), disk.quota_bytes
         )
@@ -223,16 +224,19 @@ class MemoryMirror:
 
     def _settle(self, landed: Landed, image: bytes) -> None:
         fault = self._disk.write(self.epoch, image)
+        error: StorageError | None = None
         if fault is None:
             self._durable = image
-            landed(None)
         elif fault == "fenced":
-            landed(StorageFenced(self._name))
+            error = StorageFenced(self._name)
         elif fault == "full":
-            landed(StorageFull(self._name, len(self._disk.image), self._disk.quota_bytes))
+            error = StorageFull(self._name, len(self._disk.image), self._disk.quota_bytes)
         elif fault in ("lost", "refuse"):
-            landed(StorageLost(self._name, "the test took it away"))
-        # "die": nobody is left to be told.
+            error = StorageLost(self._name, "the test took it away")
+        else:
+            return  # "die": nobody is left to be told.
+        if (wanted := landed(error)) is not None:
+            self.commit(wanted, landed)
 
 
 def _differing(one: bytes, other: bytes) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,12 @@ from durably import (
     StorageRefused,
     job,
 )
-from durably import database as database_module
+from durably import opening as opening_module
 from durably.clock import SystemClock
 from durably.database import Database, TermEnded
 from durably.local import FileMirror, local_environment
 from durably.model import Durability, Progress
+from durably.ports import Landed
 from durably.store.runs import NewRun
 from durably.testing import FakeClock, MemoryDisk, MemoryMirror, settle
 from tests.core.kit import OpenStore, Tab, record, steps_told
@@ -192,7 +194,7 @@ def holder(path: Path) -> sqlite3.Connection:
 async def test_file_that_others_are_just_creating_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(opening_module, "BUSY_TIMEOUT", 0.05)
     path, clock = tmp_path / "shop.sqlite3", FakeClock()
     database = Database("shop", FileMirror("shop", path), clock)
     other = holder(path)
@@ -211,7 +213,7 @@ async def test_file_that_others_are_just_creating_is_waited_for(
 async def test_file_that_another_program_never_lets_go_is_refused_storage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(opening_module, "BUSY_TIMEOUT", 0.05)
     path, clock = tmp_path / "shop.sqlite3", FakeClock()
     database = Database("shop", FileMirror("shop", path), clock)
     other = holder(path)
@@ -228,7 +230,7 @@ async def test_file_that_another_program_never_lets_go_is_refused_storage(
 async def test_write_to_a_file_that_is_held_for_too_long_says_why_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(opening_module, "BUSY_TIMEOUT", 0.05)
     environment = local_environment("shop", tmp_path)
     async with Durably("shop", jobs=[idle], environment=environment) as durably:
         other = holder(tmp_path / "shop.sqlite3")
@@ -278,6 +280,55 @@ async def test_those_whom_one_commit_wakes_share_the_next(opened: OpenStore) -> 
 
     # The first is alone with its first write; from then on all go together.
     assert opened.disk.writes - before == 6
+
+
+class StallingMirror(MemoryMirror):
+    """Lets code that a landed commit calls do as if it waited in ``run_sync``."""
+
+    def commit(self, durability: Durability, landed: Landed) -> bool:
+        self._landed = landed
+        return super().commit(durability, landed)
+
+    def on_stall(self, callback: Callable[[], Durability | None]) -> None:
+        self._wake = callback
+
+    def stall(self) -> None:
+        if (wanted := self._wake()) is not None:
+            self.commit(wanted, self._landed)
+
+
+async def test_who_stands_still_where_a_commit_lands_holds_nobody_up() -> None:
+    disk, told = MemoryDisk(), list[object]()
+    mirror = StallingMirror("test", disk)
+    database = Database("test", mirror, FakeClock())
+
+    async def write_twice(name: str) -> None:
+        for number in range(2):
+            database.write(
+                "insert into runs (id, job, input, created_at) values (?, 'j', '{}', 0)",
+                (f"{name}{number}",),
+            )
+            await database.flush()
+            told.append(name)
+
+    def stand_still(commit: int) -> None:
+        told.append("still")
+        mirror.stall()
+        told.append("goes on")
+
+    await database.open()
+    before = disk.writes
+    database.on_durable = stand_still
+    await asyncio.gather(write_twice("a"), write_twice("b"))
+
+    assert told == [
+        *("still", "a", "goes on"),  # alone with its first write
+        *("still", "a", "b", "goes on"),
+        *("still", "b", "goes on"),
+    ]
+    assert disk.writes - before == 3
+    database.on_durable = lambda commit: None
+    await database.close()
 
 
 async def test_commit_of_many_is_as_strict_as_the_strictest_asks(

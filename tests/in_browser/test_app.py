@@ -95,3 +95,55 @@ async def test_code_behind_a_checkpoint_may_switch_stacks(name: str) -> None:
         run = await durably.trigger(switching())
 
         assert await run.result() == [0, "slept", 1, "slept", 2, "slept"]
+
+
+async def test_code_that_waits_in_run_sync_holds_nobody_up(name: str) -> None:
+    """Three runs go on from one commit, and the first of them waits for the others."""
+    from pyodide.ffi import run_sync
+
+    ended: list[str] = []
+    all_ended = asyncio.Event()
+
+    @job
+    async def work(step: Step, who: str) -> str:
+        await step.run("first", meet, who)
+        if who == "a":
+            run_sync(all_ended.wait())
+        await step.run("second", str, who)
+        ended.append(who)
+        if len(ended) == 2:
+            all_ended.set()
+        return who
+
+    async def meet(who: str) -> str:
+        arrived.append(who)
+        if len(arrived) == 3:
+            together.set()
+        await together.wait()
+        return who
+
+    arrived: list[str] = []
+    together = asyncio.Event()
+    async with Durably(name, jobs=[work], max_concurrent_runs=3) as durably:
+        runs = [await durably.trigger(work(who)) for who in "abc"]
+
+        assert [await run.result(timeout=20) for run in runs] == ["a", "b", "c"]
+        assert ended[2] == "a"
+
+
+async def test_step_behind_a_checkpoint_may_wait_for_another_run_with_run_sync(name: str) -> None:
+    from pyodide.ffi import run_sync
+
+    @job
+    async def child(step: Step) -> str:
+        return await step.run("a", str, "done")
+
+    @job
+    async def parent(step: Step) -> str:
+        await step.run("first", int, 1)
+        return await step.run(
+            "second", lambda: run_sync(durably.trigger_and_wait(child(), timeout=5))
+        )
+
+    async with Durably(name, jobs=[parent, child], max_concurrent_runs=2) as durably:
+        assert await durably.trigger_and_wait(parent(), timeout=10) == "done"

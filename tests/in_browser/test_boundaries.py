@@ -71,8 +71,7 @@ class World:
     def bury(self) -> None:
         """Let go of what a dead page has left in this one."""
         for mirror in self._mirrors:
-            mirror._settled_proxy.destroy()
-            mirror._failed_proxy.destroy()
+            mirror._destroy_proxies()
             Path(mirror._path).unlink(missing_ok=True)
 
     def _mirror(self) -> Mirror:

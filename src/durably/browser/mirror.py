@@ -36,10 +36,12 @@ class IndexedDBMirror:
         self._path = f"/durably/{name}-{next(_lives)}.sqlite3"
         self._mirror: Any = None
         self._landed: Landed = lambda error: None
+        self._wake: Callable[[], Durability | None] = lambda: None
         self._tell_failure: Callable[[StorageError], None] = lambda error: None
         self._loop: asyncio.AbstractEventLoop
         # One proxy for the whole life: a commit crosses into JavaScript once, and back once.
         self._settled_proxy = create_proxy(self._settled)
+        self._stalled_proxy = create_proxy(self._stalled)
         self._failed_proxy = create_proxy(self._failed)
 
     @property
@@ -54,6 +56,7 @@ class IndexedDBMirror:
             self._name,
             self._path,
             self._settled_proxy,
+            self._stalled_proxy,
             self._failed_proxy,
             can_run_sync(),
         )
@@ -66,6 +69,9 @@ class IndexedDBMirror:
     def commit(self, durability: Durability, landed: Landed) -> bool:
         self._landed = landed
         return bool(self._commit(durability == "strict"))
+
+    def on_stall(self, callback: Callable[[], Durability | None]) -> None:
+        self._wake = callback
 
     def on_failure(self, callback: Callable[[StorageError], None]) -> None:
         self._tell_failure = callback
@@ -93,16 +99,25 @@ class IndexedDBMirror:
             # JavaScript settles a commit under way first, so the proxy is not called after this.
             await self._mirror.close()
             self._mirror = None
-        self._settled_proxy.destroy()
-        self._failed_proxy.destroy()
+        self._destroy_proxies()
 
-    def _settled(self, status: str) -> None:
-        """Called by JavaScript when the outcome of the commit under way is known.
+    def _destroy_proxies(self) -> None:
+        for proxy in (self._settled_proxy, self._stalled_proxy, self._failed_proxy):
+            proxy.destroy()
+
+    def _settled(self, status: str | None = None) -> bool | None:
+        """Called by JavaScript when the outcome of the commit under way is known: None where all
+        went well. The answer is whether the next commit, if one is wanted, is strict.
 
         Whoever waited for it goes on in here, as in a callback of the event loop.
         """
         self._enter_loop()
-        self._landed(None if status == "ok" else self._error(status))
+        return _is_strict(self._landed(None if status is None else self._error(status)))
+
+    def _stalled(self) -> bool | None:
+        """Called by JavaScript while ``_settled`` does not come back."""
+        self._enter_loop()
+        return _is_strict(self._wake())
 
     def _failed(self, status: str) -> None:
         """Called by JavaScript when it finds the storage gone."""
@@ -130,3 +145,7 @@ class IndexedDBMirror:
         if kind == "damaged":
             return DamagedDatabase(self._name, detail)
         return StorageLost(self._name, detail or status)
+
+
+def _is_strict(durability: Durability | None) -> bool | None:
+    return None if durability is None else durability == "strict"

@@ -65,6 +65,8 @@ const TRIES = 3;
 /** Seconds after which an `open` is given up. One stands behind a deletion that another tab holds up,
  *  and no event ever tells. */
 const OPEN_PATIENCE = 15;
+/** Milliseconds from a call on another stack to the look whether it waits in `run_sync`. */
+const STALL_MS = 5;
 
 /** @typedef {[number, number]} Position epoch and seq */
 /** @typedef {{ epoch: number, fold: number, crc: number }} Chunk */
@@ -251,6 +253,31 @@ function decodeRecord(value, [epoch, seq]) {
     blocks: bytes.subarray(4 * blocksAt, bytes.length - 4),
     crc,
     size: bytes.length,
+  };
+}
+
+/**
+ * A way to call Python functions on stacks of their own, where the code of a user may wait in `run_sync`.
+ * @param {(answer: any) => void} answered called with what each of them answers
+ * @param {() => void} stalled called when the last one waits there, and others may have to go on
+ * @returns {(callee: any, ...facts: string[]) => void}
+ */
+function onOtherStacks(answered, stalled) {
+  let calls = 0, pending = 0, isWatched = false;
+  const look = () => {
+    isWatched = false;
+    // A turn of the event loop has come, so the call does not run: its stack is put aside.
+    if (pending !== 0) stalled();
+  };
+  return (callee, ...facts) => {
+    const number = pending = ++calls;
+    callee.callPromising(...facts).then((/** @type {any} */ answer) => {
+      if (pending === number) pending = 0;
+      answered(answer);
+    });
+    // One timer for all the calls of some milliseconds: it costs as much as a part of a call.
+    if (!isWatched) setTimeout(look, STALL_MS);
+    isWatched = true;
   };
 }
 
@@ -709,6 +736,7 @@ export class Mirror {
   #fs;
   #name;
   #path;
+  /** @type {(status: string) => void} */
   #landed;
   #failed;
   /** @type {IDBDatabase | null} */
@@ -752,16 +780,26 @@ export class Mirror {
    * @param {any} fs Emscripten's FS
    * @param {string} name of the durably database
    * @param {string} path where SQLite will open the file
-   * @param {any} landed a Python function, called once for each `commit` that returned true
+   * @param {any} landed a Python function, called once for each `commit` that returned true; without
+   *   a status where all went well
+   * @param {any} stalled another one, called while `landed` does not come back: what it has woken
+   *   waits in `run_sync`
    * @param {any} failed another one, called when the storage goes away between commits
    * @param {boolean} switchesStacks whether what is called there may call `run_sync`
    */
-  constructor(fs, name, path, landed, failed, switchesStacks) {
+  constructor(fs, name, path, landed, stalled, failed, switchesStacks) {
     this.#fs = fs;
     this.#name = `durably:${name}`;
     this.#path = path;
-    /** @type {(status: string) => void} */
-    this.#landed = switchesStacks ? (status) => landed.callPromising(status) : landed;
+    /** @param {boolean | undefined} isStrict the commit that Python wants next */
+    const goOn = (isStrict) => {
+      if (isStrict === undefined || this.#isClosed) return;
+      if (!this.commit(isStrict)) call(landed);
+    };
+    const callOnOtherStack = onOtherStacks(goOn, () => { if (!this.#isClosed) call(stalled); });
+    /** @type {(callee: any, ...facts: string[]) => void} */
+    const call = switchesStacks ? callOnOtherStack : (callee, ...facts) => goOn(callee(...facts));
+    this.#landed = (status) => status === "ok" ? call(landed) : call(landed, status);
     /** @type {(status: string) => void} */
     this.#failed = switchesStacks ? (status) => failed.callPromising(status) : failed;
   }
