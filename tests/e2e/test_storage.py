@@ -174,6 +174,7 @@ def test_busy_run_that_is_folded_and_killed_goes_on_with_at_most_one_repeat(
         browser = open_chromium()
     host = Host(browser.page, server.url).open(job="many_steps", count=count)
 
+    assert host.wait_for("triggered")["disposition"] == "idempotent", "the storage was empty"
     assert host.result() == count
     assert len(server.effects("end")) == 1
     assert marks <= len(server.effects("mark")) <= marks + 3
