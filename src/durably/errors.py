@@ -332,13 +332,14 @@ class StorageFull(StorageError):
 
 
 class StorageLost(StorageError):
-    """The storage went away while in use and could not be opened again."""
+    """The storage cannot be reached any more, or what it held is gone (``is_erased``)."""
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(
-            f"The storage for {name!r} was lost: {reason}. Reload the page: "
-            "every run goes on from its last checkpoint."
-        )
+    def __init__(self, name: str, reason: str, is_erased: bool = False) -> None:
+        advice = "every run goes on from its last checkpoint"
+        if is_erased:
+            advice = "it begins with an empty database, into which a copy can be imported"
+        super().__init__(f"The storage for {name!r} was lost: {reason}. Reload the page: {advice}.")
+        self.is_erased = is_erased
 
 
 class StorageFenced(StorageError):

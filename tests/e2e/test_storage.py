@@ -12,6 +12,7 @@ from playwright.sync_api import Page
 from tests.e2e.chromium import Chromium
 from tests.e2e.conftest import OpenChromium
 from tests.e2e.host import Host
+from tests.e2e.leveldb import damage, tear, wait_until_gone
 from tests.faults.faults import Quota
 from tests.server import EffectServer
 
@@ -178,6 +179,48 @@ def test_busy_run_that_is_folded_and_killed_goes_on_with_at_most_one_repeat(
     assert host.result() == count
     assert len(server.effects("end")) == 1
     assert marks <= len(server.effects("mark")) <= marks + 3
+
+
+def test_record_that_a_dying_browser_has_half_written_ruins_nothing(
+    open_chromium: OpenChromium, profile: Path, server: EffectServer
+) -> None:
+    count, marks = 1200, 24
+    browser = open_chromium()
+    Host(browser.page, server.url).open(job="many_steps", count=count)
+    server.wait_for("mark", 5)
+    browser.kill()
+    torn = tear(profile)
+    browser = open_chromium()
+    Host(browser.page, server.url).open(job="many_steps", count=count)
+    wait_until_gone(torn)
+    server.wait_for("mark", 10)
+    browser.kill()
+    host = Host(open_chromium().page, server.url).open(job="many_steps", count=count)
+
+    assert host.wait_for("triggered")["disposition"] == "idempotent", "the storage was empty"
+    assert host.result() == count
+    assert marks <= len(server.effects("mark")) <= marks + 2
+
+
+def test_storage_that_the_browser_has_deleted_is_told_as_lost_and_begins_anew_after_a_reload(
+    open_chromium: OpenChromium, profile: Path, server: EffectServer
+) -> None:
+    browser = open_chromium()
+    Host(browser.page, server.url).open(job="many_steps", count=1200)
+    server.wait_for("mark", 5)
+    browser.kill()
+    damage(profile)
+    host = Host(open_chromium().page, server.url).open(job="many_steps", count=50)
+    text = host.wait_for_crash()
+    marks = len(server.effects("mark"))
+    host.reload()
+
+    assert "StorageLost" in text
+    assert "deleted all of it (IndexedDB (database was corrupt)" in text
+    assert "Reload the page: it begins with an empty database" in text
+    assert host.wait_for("triggered")["disposition"] == "created"
+    assert host.result() == 50
+    assert len(server.effects("mark")) == marks + 1
 
 
 @pytest.mark.parametrize(

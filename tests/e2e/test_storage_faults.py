@@ -75,7 +75,8 @@ def outsider(chromium: Chromium, host: Host, server: EffectServer) -> Page:
 
 
 def databases(page: Page) -> list[str]:
-    return [name for name, _ in page.evaluate(VERSIONS)]
+    names = [name for name, _ in page.evaluate(VERSIONS)]
+    return [name for name in names if name.startswith("durably:")]
 
 
 # Quota

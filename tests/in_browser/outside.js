@@ -169,9 +169,10 @@ export function upgrade(name) {
   });
 }
 
-/** @returns {Promise<string[]>} the names of all databases that there are */
+/** @returns {Promise<string[]>} the names of all durably databases that there are */
 export async function names() {
-  return (await indexedDB.databases()).map(({ name }) => (name ?? "").replace("durably:", ""));
+  const all = (await indexedDB.databases()).map(({ name }) => name ?? "");
+  return all.filter((name) => name.startsWith("durably:")).map((name) => name.slice(8));
 }
 
 /**

@@ -144,7 +144,7 @@ class IndexedDBMirror:
             return NewerSchema(self._name, int(found), int(known), "format")
         if kind == "damaged":
             return DamagedDatabase(self._name, detail)
-        return StorageLost(self._name, detail or status)
+        return StorageLost(self._name, detail or status, kind == "erased")
 
 
 def _is_strict(durability: Durability | None) -> bool | None:

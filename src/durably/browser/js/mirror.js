@@ -65,6 +65,8 @@ const TRIES = 3;
 /** Seconds after which an `open` is given up. One stands behind a deletion that another tab holds up,
  *  and no event ever tells. */
 const OPEN_PATIENCE = 15;
+/** The name of a database that is deleted as soon as it is there. */
+const SCRATCH = "durably-scratch";
 /** Milliseconds from a call on another stack to the look whether it waits in `run_sync`. */
 const STALL_MS = 5;
 
@@ -80,8 +82,10 @@ const STALL_MS = 5;
 class Damaged extends Error {}
 /** There is no storage to be had. */
 class Refused extends Error {}
-/** The storage was there, and is not any more. */
+/** The storage was there, and cannot be reached any more. */
 class Lost extends Error {}
+/** What was stored is gone. */
+class Erased extends Lost {}
 /** What is stored has a format that is yet to come. */
 class Newer extends Error {}
 
@@ -371,10 +375,15 @@ function openDatabase(name, mayCreate) {
         giveUp("the browser does not open it; another tab may be deleting or upgrading it");
       }
     }, 1000);
-    request.onupgradeneeded = () => {
-      if (!mayCreate) {
-        // It was there before: somebody has cleared it, and an empty one must not take its place.
+    request.onupgradeneeded = (event) => {
+      // Of Chromium alone, and told once: to the first who opens anything behind the loss.
+      const { dataLoss, dataLossMessage } = /** @type {any} */ (event);
+      if (!mayCreate || dataLoss === "total") {
+        // It was there before, and an empty one must not take its place.
         request.transaction?.abort();
+        reject(new Erased(dataLoss === "total"
+          ? `the browser found this site's storage damaged and deleted all of it (${dataLossMessage})`
+          : "the stored database was cleared"));
         return;
       }
       request.result.createObjectStore("log");
@@ -392,6 +401,31 @@ function openDatabase(name, mayCreate) {
       reject(request.error);
     };
   });
+}
+
+/** @param {unknown} error the storage cannot be reached, or is gone @returns {string} the status */
+function lost(error) {
+  const reason = error instanceof Error ? error.message : String(error);
+  return `${error instanceof Erased ? "erased" : "lost"}: ${reason}`;
+}
+
+/**
+ * Let Chromium begin a new file for the log of its own that it keeps of all databases of the origin.
+ *
+ * A browser that dies while it writes leaves half a record behind. The LevelDB of the next one writes
+ * on behind it, and that of the one after finds the file damaged; Chromium then deletes everything
+ * (https://github.com/google/leveldb/issues/1287, seen in 156). The deletion of a database compacts
+ * what is stored, and compacting begins a new file: what is half written is not read again.
+ */
+function beginNewLog() {
+  // The mark of the engine that deletes.
+  if (!("dataLoss" in IDBVersionChangeEvent.prototype)) return;
+  const opening = indexedDB.open(SCRATCH);
+  // It may be there, where the page that made it was closed.
+  opening.onsuccess = () => {
+    opening.result.close();
+    indexedDB.deleteDatabase(SCRATCH);
+  };
 }
 
 /** The version of a stored database that is newer than this module. @param {string} name */
@@ -730,7 +764,7 @@ class TrackedFile {
 /**
  * One life of one database: `takeOver` once, `commit` any number of times, `close` once.
  * The answers are plain strings: "ok", or "full: <usage> <quota>", "fenced", "newer: <found> <known>",
- * "lost: …", "refused: …", "damaged: …".
+ * "lost: …", "erased: …", "refused: …", "damaged: …".
  */
 export class Mirror {
   #fs;
@@ -823,12 +857,14 @@ export class Mirror {
     await null; // Off Python's stack, as in `#write`.
     try {
       this.#db = knownEpoch ? await this.#reopen() : await this.#open(true);
+      // Who knows of an epoch has met it in this life of the browser; its leader has done this.
+      if (!knownEpoch) beginNewLog();
       await this.#openEpoch(this.#db, knownEpoch);
       await this.#load(this.#db);
       return "ok";
     } catch (error) {
       if (error instanceof Damaged) return `damaged: ${error.message}`;
-      if (error instanceof Lost) return `lost: ${error.message}`;
+      if (error instanceof Lost) return lost(error);
       if (error instanceof Newer) return `newer: ${error.message} ${FORMAT}`;
       if (error instanceof DOMException && error.name === "QuotaExceededError") return full();
       if (error instanceof DOMException && error.name === "VersionError") {
@@ -846,7 +882,7 @@ export class Mirror {
    */
   commit(isStrict) {
     if (!this.#file?.isDirty && !isStrict && !this.#appending) return false;
-    void this.#commit(isStrict).then(this.#landed, (error) => this.#landed(`lost: ${String(error)}`));
+    void this.#commit(isStrict).then(this.#landed, (error) => this.#landed(lost(error)));
     return true;
   }
 
@@ -1001,12 +1037,12 @@ export class Mirror {
         if (found === crcOf(record)) return "ok";
         if (found !== null) return "fenced";
       } catch (error) {
-        if (error instanceof Lost) return `lost: ${error.message}`;
+        if (error instanceof Lost) return lost(error);
         cause = error;
         this.#drop();
       }
     }
-    return `lost: ${String(cause)}`;
+    return lost(cause);
   }
 
   /**
@@ -1070,7 +1106,7 @@ export class Mirror {
     // A takeover says itself what it has met.
     if (!this.#file) return;
     /** @type {unknown} */
-    let cause = new Lost("its last record is not there any more");
+    let cause = new Erased("its last record is not there any more");
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const crc = this.#crc;
       try {
@@ -1082,7 +1118,7 @@ export class Mirror {
         this.#drop();
       }
     }
-    if (!this.#isClosed) this.#failed(`lost: ${cause instanceof Error ? cause.message : cause}`);
+    if (!this.#isClosed) this.#failed(lost(cause));
   }
 
   /** @returns {Promise<IDBDatabase>} of the one attempt that is under way */
@@ -1099,9 +1135,6 @@ export class Mirror {
     try {
       this.#db = await this.#open(false);
     } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") {
-        throw new Lost("the stored database was cleared");
-      }
       if (error instanceof DOMException && error.name === "VersionError") {
         throw new Lost("a newer version of durably has upgraded it");
       }
@@ -1155,7 +1188,7 @@ export class Mirror {
         this.#crc = this.#addOpen(log, previous, 0);
       }
       // Another one begins with epoch 1 again. Whoever knows of more does not go on in it.
-      if (this.#epoch <= knownEpoch) throw new Lost("the stored database was cleared and made anew");
+      if (this.#epoch <= knownEpoch) throw new Erased("the stored database was cleared and made anew");
     } catch (error) {
       try {
         transaction.abort();
