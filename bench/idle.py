@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from bench.browser import Browser
 from bench.report import Figure, Table, at_most
 
-SETTLING, MEASURED = 5.0, 60.0
+SETTLING, LOADED, IDLE = 5.0, 20.0, 60.0
 BUSY_MS = 1_500
 BE_BUSY = "(ms) => { const end = performance.now() + ms; while (performance.now() < end); }"
 LEADER = "durably, a leader"
@@ -34,22 +34,22 @@ def tables(browser: Browser) -> list[Table]:
     for page in pages.values():
         page.evaluate("gc()")  # What loading has left; else some pages collect it in the minute.
     time.sleep(SETTLING)
-    loaded, idle = (shares(browser, renderers) for _ in range(2))
+    loaded, idle = (shares(browser, renderers, seconds) for seconds in (LOADED, IDLE))
     for page in pages.values():
         page.close()
     return [
         Table(
             "CPU while idle for a minute",
             "CPU time of the page's renderer process (SystemInfo.getProcessInfo of the DevTools "
-            f"protocol) over {MEASURED:.0f} s, in percent of one core, in steps of 0.017. All "
-            "pages are visible, and idle at the same time. In the minute before, which is the "
+            f"protocol) over {IDLE:.0f} s, in percent of one core, in steps of 0.017. All "
+            f"pages are visible, and idle at the same time. In the {LOADED:.0f} s before, the "
             "first after loading, the browser is still busy with what loading has left, also "
             "where nothing of durably is loaded.",
             [
                 at_most(f"{LEADER}, %", idle.pop(LEADER), 0.1, "{:.3f}"),
                 *(Figure(f"{name}, %", f"{percent:.3f}") for name, percent in idle.items()),
                 *(
-                    Figure(f"{name}, in the minute before, %", f"{percent:.3f}")
+                    Figure(f"{name}, in the {LOADED:.0f} s before, %", f"{percent:.3f}")
                     for name, percent in loaded.items()
                 ),
             ],
@@ -57,10 +57,10 @@ def tables(browser: Browser) -> list[Table]:
     ]
 
 
-def shares(browser: Browser, renderers: dict[str, int]) -> Shares:
-    """What each page uses in the time that is measured, from now on."""
+def shares(browser: Browser, renderers: dict[str, int], seconds: float) -> Shares:
+    """What each page uses in so many seconds from now on."""
     before, started = browser.cpu_seconds(), time.monotonic()
-    time.sleep(MEASURED)
+    time.sleep(seconds)
     after, elapsed = browser.cpu_seconds(), time.monotonic() - started
     return {name: 100 * (after[id_] - before[id_]) / elapsed for name, id_ in renderers.items()}
 
