@@ -34,7 +34,11 @@ Rates = dict[str, float]
 """How many a second, by what was counted: ``steps`` or ``runs``."""
 
 
-async def tables() -> list[Table]:
+def tables() -> list[Table]:
+    return asyncio.run(measure())
+
+
+async def measure() -> list[Table]:
     contenders = [Ours(), Bare(), *PEERS]
     with tempfile.TemporaryDirectory(prefix="durably-bench-") as folder:
         full = [contender for contender in contenders if contender.remembers]
@@ -152,5 +156,5 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     began = time.perf_counter()
-    print(as_text(asyncio.run(tables())))
+    print(as_text(tables()))
     say(f"in {time.perf_counter() - began:.0f} s")
