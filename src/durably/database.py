@@ -327,8 +327,9 @@ class Database:
 
     def _landed(self, error: StorageError | None) -> Durability | None:
         """The outcome of the mirror commit under way is known; the answer is the next to begin."""
-        waiters, self._waiters = self._waiters, []
-        self._to_wake.extend([(waiter, error) for waiter in waiters])
+        if self._waiters:
+            self._to_wake.extend([(waiter, error) for waiter in self._waiters])
+            self._waiters = []
         self._wanted = "relaxed"
         self._is_waking = True
         try:

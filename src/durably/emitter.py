@@ -110,6 +110,11 @@ class Emitter:
     def emit(self, kind: Callable[P, Event], /, *_: P.args, **facts: P.kwargs) -> None:
         """Deliver an event of this kind, which no write stands behind, after every event staged
         before it."""
+        event_type: Any = kind
+        run_id: Any = facts.get("run_id")
+        if not self._staged and not self._listeners_of(event_type, run_id):
+            self._sequence += 1  # It has its place in the order, which nobody sees.
+            return
         self._staged.append((0, kind, facts))
         self._deliver_ready()
 
