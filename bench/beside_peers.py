@@ -10,7 +10,7 @@ from bench.browser import Browser, Contender
 from bench.report import Figure, Table, at_least, at_most
 from bench.times import Times, medians
 
-BLOCKS, BLOCK = 6, 50
+LONG_RUNS, BLOCKS, BLOCK = 3, 6, 50
 STEPS = BLOCKS * BLOCK
 LARGE_BLOCKS, LARGE = 3, 10
 TRIGGER_BLOCKS, TRIGGERS = 3, 10
@@ -66,19 +66,21 @@ def tables(browser: Browser) -> list[Table]:
 
 
 def one_run(contenders: dict[str, Contender], engines: Iterable[str]) -> Table:
-    for name in engines:
-        contenders[name].ask(f"begin {STEPS}")
     times: Times = defaultdict(list)
-    for _ in range(BLOCKS):
-        for name, contender in contenders.items():
-            times[name] += contender.ask(f"block {BLOCK}")["times"]
-        times[STRICT] += contenders[BARE].ask(f"strict {BLOCK}")["times"]
-    for name in engines:
-        contenders[name].ask("end 0")
+    for _ in range(LONG_RUNS):
+        for name in engines:
+            contenders[name].ask(f"begin {STEPS}")
+        for _ in range(BLOCKS):
+            for name, contender in contenders.items():
+                times[name] += contender.ask(f"block {BLOCK}")["times"]
+            times[STRICT] += contenders[BARE].ask(f"strict {BLOCK}")["times"]
+        for name in engines:
+            contenders[name].ask("end 0")
     median = medians(times)
     return Table(
         f"One run of {STEPS} small steps, time of a step",
-        f"Medians of {STEPS} steps (steps a second: from their mean), in turns of {BLOCK}. "
+        f"Medians of {LONG_RUNS} runs (steps a second: from their mean), in turns of "
+        f"{BLOCK}. "
         "IDBFS is SQLite alone: an insert, a commit and `FS.syncfs(false)`; it has no engine, and "
         "stores the whole file each time. @coji/durably looks for runs every 100 ms, as its "
         "documents say for browsers, and at once after a run has ended; its other settings are "
@@ -153,8 +155,8 @@ def bytes_stored(contenders: dict[str, Contender]) -> Table:
         stored[name] = contenders[name].page.evaluate("storedBytes()") / BLOCK
     return Table(
         "Bytes given to IndexedDB for a small step",
-        f"Means of {BLOCK} steps, after the {STEPS} above. What SQLite's OPFS writes for "
-        "@coji/durably cannot be seen from its page.",
+        f"Means of {BLOCK} steps, after the {LONG_RUNS * STEPS} above. What SQLite's OPFS writes "
+        "for @coji/durably cannot be seen from its page.",
         [Figure(name, f"{size:,.0f}") for name, size in stored.items()],
     )
 

@@ -34,9 +34,10 @@ export class Gate {
     this.#arrived = null;
   }
 
-  /** Let the job go for good. */
+  /** Let the job that waits go to its end. */
   leave() {
-    this.#passes = Infinity;
-    this.#goOn?.();
+    const goOn = this.#goOn;
+    this.#goOn = null;
+    goOn?.();
   }
 }

@@ -38,6 +38,7 @@ class Gate:
     def leave(self) -> None:
         """Let the job go to its end."""
         self.passes = 1
+        self.reached.clear()
         self.opened.set()
 
 
