@@ -75,11 +75,10 @@ class Browser:
         contender.until_said("ready")
         return contender
 
-    def peer(self, peer: str, *, is_isolated: bool = False, **options: object) -> Contender:
-        """A module of ``peers/``; with COOP and COEP, where it is isolated."""
-        page = "isolated" if is_isolated else "page"
+    def peer(self, peer: str, **options: object) -> Contender:
+        """A module of ``peers/``."""
         query = urlencode({"peer": peer, **options})
-        url = f"{self._url}/bench/peers/{page}.html?{query}"
+        url = f"{self._url}/bench/peers/page.html?{query}"
         contender = Contender(self.chromium.new_window(url))
         contender.until_said("ready")
         return contender

@@ -19,7 +19,7 @@ Shares = dict[str, float]
 
 
 def tables(browser: Browser) -> list[Table]:
-    coji = browser.peer("coji", is_isolated=True)
+    coji = browser.peer("coji")
     coji.ask("start 0")
     pages = {
         "a blank page": browser.blank(),

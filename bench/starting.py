@@ -27,7 +27,7 @@ def tables(browser: Browser) -> list[Table]:
 
 def reload_of_peer(browser: Browser) -> float:
     """Milliseconds from navigation to the step that @coji/durably resumes."""
-    coji = browser.peer("coji", is_isolated=True, name="reload")
+    coji = browser.peer("coji", name="reload")
     coji.ask("resumed 20")
     coji.page.reload()
     coji.until_said("ready")
@@ -62,7 +62,7 @@ def replay(browser: Browser) -> Table:
             Figure(f"open, with {steps:,} steps", f"{median(loads, 'open'):.0f} ms"),
             Figure(f"claim, with {steps:,} steps", f"{median(loads, 'claim'):.0f} ms"),
         ]
-    coji = browser.peer("coji", is_isolated=True)
+    coji = browser.peer("coji")
     peer = sum(coji.ask("replay 1000")["times"])
     coji.close()
     return Table(

@@ -16,14 +16,13 @@ RECORD_INTERVAL = 0.1
 class _Try:
     """One try that is under way in this execution."""
 
-    __slots__ = ("is_saved", "metadata", "number", "started_at", "was_seen")
+    metadata: str | None = None
+    is_saved = False
+    was_seen = False
 
     def __init__(self, number: int, started_at: int) -> None:
         self.number = number
         self.started_at = started_at
-        self.metadata: str | None = None
-        self.is_saved = False
-        self.was_seen = False
 
 
 class Attempts:

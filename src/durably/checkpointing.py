@@ -53,6 +53,7 @@ class Checkpointing:
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
+        self._term = execution.term
         self._run_id = execution.run_id
         self._job = execution.claim.job
 
@@ -69,29 +70,27 @@ class Checkpointing:
         durability: Durability | None,
         call_site: CallSite,
     ) -> object:
-        execution = self._execution
-        outer = step_of(execution)
-        if outer is not None:
+        execution, term = self._execution, self._term
+        if _current_step.get() is not None and (outer := step_of(execution)) is not None:
             raise NestedStep(outer, name)
         if execution.signal is not None:
             await execution.check_at_rest()
-        level = execution.term.options.durability
+        level = term.options.durability
         if durability is not None:
             check_durability(durability)
             level = durability
         execution.reserve(name, call_site)
-        stored = execution.checkpoint_of(name)
-        if stored is not None:
-            return self._replay(name, *stored)
+        if name in execution.stored:
+            return self._replay(name, *execution.checkpoint_of(name))
         if not execution.may_start:
             await execution.until_it_may_start()
-        started_at = execution.term.clock.now()
+        started_at = term.clock.now()
         attempt = execution.step_begins(name, started_at)
         output: str | None = None
         value: object = None
         failed: StepFailed | None = None
         try:
-            execution.term.events.emit(StepStart, run_id=self._run_id, job=self._job, step=name)
+            term.events.emit(StepStart, run_id=self._run_id, job=self._job, step=name)
             try:
                 output, value = round_trip(await self._call(name, fn, args))
             except (UnstorableValue, UnreadableValue) as error:
@@ -126,7 +125,7 @@ class Checkpointing:
 
     def _replay(self, name: str, output: str | None, error: ErrorInfo | None) -> object:
         execution = self._execution
-        execution.term.events.emit(StepReplay, run_id=self._run_id, job=self._job, step=name)
+        self._term.events.emit(StepReplay, run_id=self._run_id, job=self._job, step=name)
         if error is None:
             try:
                 return decode(cast(str, output))
@@ -149,6 +148,7 @@ class Checkpointing:
             raise
         finally:
             _current_step.reset(token)
-        # Whatever `fn` made of the stop signal, the signal goes on from here.
-        self._execution.check_owned()
+        if self._execution.cancelled.is_set():
+            # Whatever `fn` made of the stop signal, the signal goes on from here.
+            self._execution.check_owned()
         return result

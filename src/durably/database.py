@@ -46,8 +46,9 @@ class Database:
         """When (UTC ms) something was made durable last."""
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
-        self._in_transaction = False
-        self._is_committing = False
+        self._writing: sqlite3.Cursor | None = None
+        """For the statements that give no rows: one cursor, and not one for each of them."""
+        self._in_transaction = self._is_committing = False
         self._waiters: list[Landing] = []
         self._wanted: Durability = "relaxed"
         """What the strictest of them asks of the next commit."""
@@ -98,6 +99,7 @@ class Database:
         self._connection, is_new = await connect(
             path, self.name, self._clock, self._closing, is_shared=self.mirror.is_shared
         )
+        self._writing = self._connection.cursor()
         self.commits += is_new
         await self.flush("strict")
 
@@ -152,13 +154,12 @@ class Database:
         self.on_failure = lambda error: None
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection = self._writing = None
         await self.mirror.close()
 
     def read(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
         try:
-            connection = self._connection or self._open_connection()
-            return connection.execute(sql, parameters).fetchall()
+            return (self._connection or self._open_connection()).execute(sql, parameters).fetchall()
         except sqlite3.DatabaseError as error:
             self._raise_fault(error)
             raise
@@ -270,7 +271,7 @@ class Database:
     def _execute(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
         """Run a statement that gives no rows; the answer tells what it changed."""
         try:
-            return (self._connection or self._open_connection()).execute(sql, parameters)
+            return (self._writing or self._open_connection()).execute(sql, parameters)
         except sqlite3.DatabaseError as error:
             self._raise_fault(error)
             raise
@@ -323,7 +324,14 @@ class Database:
             self._is_committing = True
             if self.mirror.commit(wanted, self._landed):
                 return
-            wanted = self._landed(None)
+            if self._waiters:
+                wanted = self._landed(None)
+                continue
+            try:
+                self._note_durable(*self._aboard)  # As in a file; and there is nobody to wake.
+            finally:
+                self._is_committing = False
+            wanted = self._next_commit() if self._waiters else None
 
     def _landed(self, error: StorageError | None) -> Durability | None:
         """The outcome of the mirror commit under way is known; the answer is the next to begin."""
@@ -357,12 +365,10 @@ class Database:
                 return None
         self._is_waking = False
         self._is_committing = False
-        return self._next_commit()
+        return self._next_commit() if self._waiters else None
 
     def _next_commit(self) -> Durability | None:
-        """What was asked for while the last commit landed."""
-        if not self._waiters:
-            return None
+        """What the waiters ask for, who came while the last commit landed."""
         if self._connection is not None and not self.has_failed:
             self._aboard = self.commits, self._wanted
             self._is_committing = True

@@ -55,11 +55,13 @@ class Execution:
         """The tasks of steps that may not start yet."""
         self._owned_at = term.clock.monotonic()
         """When it was last certain that the run is this execution's own."""
+        self._trusted_for = term.options.stale_threshold / 2
         self._is_over = False
         self._call_sites: dict[str, CallSite] = {}
         self._wait_sites: dict[str, CallSite] = {}
-        self._stored = {} if claim.is_first else term.store.steps.stored(self.run_id)
-        self._checkpoints = len(self._stored)
+        self.stored = {} if claim.is_first else term.store.steps.stored(self.run_id)
+        """The checkpoints of the run, by step name, as they were when it was claimed."""
+        self._checkpoints = len(self.stored)
         self._awaited: list[str] = []
         """The ids of the open waits that the job function waits for."""
         self.attempts = Attempts(term, claim)
@@ -157,9 +159,9 @@ class Execution:
     def may_start(self) -> bool:
         """Whether a step may start at once: the program is visible, where it has to be, and it did
         not stand still, so that it may have lost the run and not know yet."""
-        term, options = self.term, self.term.options
-        return term.clock.monotonic() - self._owned_at <= options.stale_threshold / 2 and (
-            options.on_hidden == "continue" or term.visibility.is_visible
+        term = self.term
+        return term.clock.monotonic() - self._owned_at <= self._trusted_for and (
+            term.options.on_hidden == "continue" or term.visibility.is_visible
         )
 
     async def until_it_may_start(self) -> None:
@@ -313,11 +315,9 @@ class Execution:
         else:
             term.tell(StepFail, run_id=self.run_id, job=self.claim.job, step=name, error=error)
 
-    def checkpoint_of(self, name: str) -> tuple[str | None, ErrorInfo | None] | None:
-        """The stored outcome of a step: its encoded output, or its failure; None if not run."""
-        if name not in self._stored:
-            return None
-        position, output, error = self._stored[name]
+    def checkpoint_of(self, name: str) -> tuple[str | None, ErrorInfo | None]:
+        """The stored outcome of a step that is among them: its encoded output, or its failure."""
+        position, output, error = self.stored[name]
         if output == "":
             output = self.term.store.steps.output(self.run_id, position)
         return output, error

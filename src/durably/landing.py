@@ -32,7 +32,8 @@ class Landing(asyncio.Future[None]):
         if asyncio.current_task(self.get_loop()) is not None:
             self._call_back_soon()
             return
-        for callback, context in self._take_callbacks():
+        callbacks, self._callbacks_here = self._callbacks_here, []
+        for callback, context in callbacks:
             try:
                 context.run(callback, self)
             except BaseException as raised:  # What ends the program goes through the loop.
@@ -58,12 +59,9 @@ class Landing(asyncio.Future[None]):
 
     def _call_back_soon(self) -> None:
         if self.done():
-            for callback, context in self._take_callbacks():
+            callbacks, self._callbacks_here = self._callbacks_here, []
+            for callback, context in callbacks:
                 self.get_loop().call_soon(callback, self, context=context)
-
-    def _take_callbacks(self) -> list[tuple[Callback, Context]]:
-        taken, self._callbacks_here = self._callbacks_here, []
-        return taken
 
 
 def _raise(error: BaseException) -> None:

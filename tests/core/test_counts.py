@@ -44,7 +44,7 @@ EXPECTED = {
     "a minute of a process with nothing to do":       (240, 0, 0),
 }  # fmt: skip
 
-CALLS = 47
+CALLS = 43
 """Of Python functions of the package, for a checkpoint and nothing else: in a tab, where all code
 has become cold while the last one was on its way, each takes some microseconds."""
 
@@ -124,11 +124,19 @@ def tab(disk: CountingDisk) -> Tab:
 def meter(disk: CountingDisk, monkeypatch: pytest.MonkeyPatch) -> Meter:
     meter = Meter(disk)
 
-    class Connection(sqlite3.Connection):
-        # A trace callback would be told of each trigger too, as if it were the statement again.
+    # A trace callback would be told of each trigger too, as if it were the statement again.
+    class Cursor(sqlite3.Cursor):
         def execute(self, *arguments: Any) -> sqlite3.Cursor:
             meter.statements += 1
             return super().execute(*arguments)
+
+    class Connection(sqlite3.Connection):
+        def execute(self, *arguments: Any) -> sqlite3.Cursor:
+            meter.statements += 1
+            return super().execute(*arguments)
+
+        def cursor(self, *arguments: Any) -> Any:
+            return super().cursor(*(arguments or (Cursor,)))
 
     monkeypatch.setattr("sqlite3.connect", partial(sqlite3.connect, factory=Connection))
     return meter

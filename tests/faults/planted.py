@@ -54,14 +54,13 @@ BUGS: Mapping[str, Bug] = {
         (
             (
                 "durably/checkpointing.py",
-                "        # Whatever `fn` made of the stop signal, the signal goes on from here.\n"
-                "        self._execution.check_owned()\n",
-                "",
+                "        if self._execution.cancelled.is_set():\n",
+                "        if False:\n",
             ),
             (
                 "durably/store/steps.py",
-                "              and lease_generation = ?\n              and status = 'running'\n",
-                "              and ?\n",
+                "      and lease_generation = ?\n      and status = 'running'\n",
+                "      and ?\n",
             ),
         ),
         {"hide": 1, "offline": 1},

@@ -1,5 +1,5 @@
 // @ts-check
-/** Counts what one database asks of IndexedDB. */
+/** Counts what one database asks of IndexedDB, and the messages by which Pyodide's event loop turns. */
 
 const database = IDBDatabase.prototype;
 const transaction = database.transaction;
@@ -15,7 +15,7 @@ const ASKED = [
 const PAGES_AT = 60;
 
 let counted = "";
-let requests = 0, transactions = 0, pages = 0, bytes = 0;
+let requests = 0, transactions = 0, pages = 0, bytes = 0, messages = 0;
 
 database.transaction = function (...parameters) {
   if (this.name === counted) transactions += 1;
@@ -34,6 +34,12 @@ for (const [prototype, methods] of ASKED) {
     };
   }
 }
+
+const { postMessage } = MessagePort.prototype;
+MessagePort.prototype.postMessage = function (/** @type {any[]} */ ...parameters) {
+  messages += 1;
+  return Reflect.apply(postMessage, this, parameters);
+};
 
 /** @param {string} store @param {unknown} value */
 function note(store, value) {
@@ -54,4 +60,10 @@ export function count(name) {
 /** What was counted so far: requests, transactions, pages, and the bytes of records and chunks. */
 export function read() {
   return [requests, transactions, pages, bytes];
+}
+
+/** How often a message was posted to a port so far: by Pyodide for each turn, and for each call of a
+ *  Python function on a stack of its own. */
+export function readMessages() {
+  return messages;
 }

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyodide.ffi import JsProxy
+from pyodide.code import run_js
+from pyodide.ffi import JsProxy, can_run_sync, create_proxy
 
 import durably
 from durably import Durably, Environment, Step, job
@@ -202,6 +203,32 @@ async def test_cost_of_a_checkpoint(meter: Meter) -> None:
         await durably.trigger_and_wait(steps())
 
     meter.check("a checkpoint")
+
+
+async def test_landing_takes_no_turn_of_the_event_loop(meter: Meter) -> None:
+    """Nor does Pyodide, to call Python where stacks switch: ``callAtOnce`` in ``mirror.js``."""
+    assert can_run_sync(), "a turn would be made only where stacks switch"
+    counting = await module("counting.js")
+    messages: list[int] = []
+
+    @job
+    async def steps(step: Step) -> None:
+        for number in range(REPEATED):
+            await step.run("step", int, number, key=number)
+            messages.append(counting.readMessages())
+        # Whoever calls a Python function on a stack of its own otherwise does make one.
+        callee = create_proxy(lambda: None)
+        called = run_js("(callee) => callee.callPromising()")(callee)
+        messages.append(counting.readMessages())
+        await called
+        callee.destroy()
+
+    async with meter.durably(steps) as durably:
+        await durably.trigger_and_wait(steps())
+
+    *after_steps, after_call = messages
+    assert len(set(after_steps)) == 1, "no message was posted from one checkpoint to the next"
+    assert after_call == after_steps[-1] + 1
 
 
 async def test_cost_of_checkpoints_that_share_commits(meter: Meter) -> None:

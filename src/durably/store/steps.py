@@ -10,6 +10,20 @@ from .rows import attempt_from, error_from, error_text, step_from
 LARGE_OUTPUT_CHARS = 4096
 """Step outputs longer than this are read when the step is replayed, not when the run starts."""
 
+_CHECKPOINT = """
+    insert into steps
+      (run_id, name, position, attempt, status, {outcome}, started_at, completed_at)
+    select id, ?, ?, ?, '{status}', ?, ?, ?
+    from runs
+    where id = ?
+      and lease_generation = ?
+      and status = 'running'
+    """
+# One for each, and not a None for what is missing: Python's sqlite3 asks, at length and each time,
+# whether None has another way to be stored.
+COMPLETE = _CHECKPOINT.format(outcome="output", status="completed")
+FAIL = _CHECKPOINT.format(outcome="error", status="failed")
+
 
 class Steps:
     def __init__(self, database: Database) -> None:
@@ -72,24 +86,15 @@ class Steps:
 
         ``position`` is the place among the checkpoints of the run, in the order of storing.
         """
+        statement, outcome = (COMPLETE, output) if error is None else (FAIL, error_text(error))
         changed = self._database.write(
-            """
-            insert into steps
-              (run_id, name, position, attempt, status, output, error, started_at, completed_at)
-            select id, ?, ?, ?, ?, ?, ?, ?, ?
-            from runs
-            where id = ?
-              and lease_generation = ?
-              and status = 'running'
-            """,
+            statement,
             # By their places: to look up the names takes as long as a third of all the rest.
             (
                 name,
                 position,
                 attempt,
-                "completed" if error is None else "failed",
-                output,
-                None if error is None else error_text(error),
+                outcome,
                 started_at,
                 now,
                 lease.run_id,

@@ -151,9 +151,11 @@ function forRuns([page, blocks], each) {
 
 /** @param {Changed[]} pages */
 function bytesOf(pages) {
-  let bytes = 0;
-  for (const changed of pages) forRuns(changed, (_, length) => { bytes += length; });
-  return bytes;
+  let count = 0;
+  for (const [, blocks] of pages) {
+    for (let rest = blocks; rest !== 0; rest &= rest - 1) count += 1;
+  }
+  return count * BLOCK_BYTES;
 }
 
 /**
@@ -180,8 +182,8 @@ function changedBlocks(now, then) {
  */
 function encodeRecord(facts, file) {
   const pages = facts.pages ?? [], chunks = facts.manifest?.chunks ?? [];
-  const entries = [...pages.flat(), ...chunks.flatMap(({ epoch, fold, crc }) => [epoch, fold, crc])];
-  let at = HEADER_BYTES + 4 * entries.length;
+  const manifestAt = HEADER_WORDS + PAGE_ENTRY_WORDS * pages.length;
+  let at = 4 * (manifestAt + MANIFEST_ENTRY_WORDS * chunks.length);
   const bytes = new Uint8Array(at + bytesOf(pages) + 4);
   const words = new Uint32Array(bytes.buffer); // Little endian, as every machine with WebAssembly is.
   words.set([MAGIC, FORMAT | facts.kind << 16]);
@@ -192,13 +194,16 @@ function encodeRecord(facts, file) {
     ...facts.manifest?.from ?? [0, 0],
   ], 10);
   new Float64Array(bytes.buffer, 80, 1)[0] = Date.now();
-  words.set(entries, HEADER_WORDS);
-  for (const changed of pages) {
+  pages.forEach((changed, i) => {
+    words.set(changed, HEADER_WORDS + PAGE_ENTRY_WORDS * i);
     forRuns(changed, (from, length) => {
       bytes.set(/** @type {Uint8Array} */ (file).subarray(from, from + length), at);
       at += length;
     });
-  }
+  });
+  chunks.forEach(({ epoch, fold, crc }, i) => {
+    words.set([epoch, fold, crc], manifestAt + MANIFEST_ENTRY_WORDS * i);
+  });
   words[at / 4] = crc32(bytes.subarray(0, at));
   return bytes;
 }
@@ -261,12 +266,36 @@ function decodeRecord(value, [epoch, seq]) {
 }
 
 /**
+ * Call a Python function on a stack of its own, below a callback of the browser or a microtask.
+ *
+ * `callPromising` waits for a turn of the event loop first: who calls it may stand on frames of
+ * WebAssembly, whose part of the stack it would take (Pyodide 314, `callPyObjectKwargsPromising`). From
+ * here nobody does, and a turn is a tenth of a checkpoint (docs/decisions/0034). So what makes the turn
+ * answers at once while `callPromising` begins; a Pyodide that makes it otherwise just makes it.
+ * @param {any} api Pyodide's own
+ * @param {any} callee
+ * @param {string[]} facts
+ * @returns {Promise<any>}
+ */
+function callAtOnce(api, callee, facts) {
+  const schedule = api?.scheduleCallback;
+  if (!schedule) return callee.callPromising(...facts);
+  api.scheduleCallback = (/** @type {() => void} */ begin) => begin();
+  try {
+    return callee.callPromising(...facts);
+  } finally {
+    api.scheduleCallback = schedule;
+  }
+}
+
+/**
  * A way to call Python functions on stacks of their own, where the code of a user may wait in `run_sync`.
+ * @param {any} api Pyodide's own
  * @param {(answer: any) => void} answered called with what each of them answers
  * @param {() => void} stalled called when the last one waits there, and others may have to go on
  * @returns {(callee: any, ...facts: string[]) => void}
  */
-function onOtherStacks(answered, stalled) {
+function onOtherStacks(api, answered, stalled) {
   let calls = 0, pending = 0, isWatched = false;
   const look = () => {
     isWatched = false;
@@ -275,7 +304,7 @@ function onOtherStacks(answered, stalled) {
   };
   return (callee, ...facts) => {
     const number = pending = ++calls;
-    callee.callPromising(...facts).then((/** @type {any} */ answer) => {
+    callAtOnce(api, callee, facts).then((answer) => {
       if (pending === number) pending = 0;
       answered(answer);
     });
@@ -746,9 +775,11 @@ class TrackedFile {
   /** What was written since the last call and is still part of the file, in the order of its pages. */
   takeDirty() {
     const count = this.pageCount;
-    const pages = [...this.#dirty].filter(([page]) => page < count).sort(([a], [b]) => a - b);
+    /** @type {Changed[]} */
+    const pages = [];
+    for (const changed of this.#dirty) if (changed[0] < count) pages.push(changed);
     this.#dirty.clear();
-    return pages;
+    return pages.length > 1 ? pages.sort(([a], [b]) => a - b) : pages;
   }
 
   /** @param {Changed[]} pages */
@@ -812,6 +843,7 @@ export class Mirror {
 
   /**
    * @param {any} fs Emscripten's FS
+   * @param {any} api Pyodide's own, of which no more than `scheduleCallback` is used
    * @param {string} name of the durably database
    * @param {string} path where SQLite will open the file
    * @param {any} landed a Python function, called once for each `commit` that returned true; without
@@ -821,7 +853,7 @@ export class Mirror {
    * @param {any} failed another one, called when the storage goes away between commits
    * @param {boolean} switchesStacks whether what is called there may call `run_sync`
    */
-  constructor(fs, name, path, landed, stalled, failed, switchesStacks) {
+  constructor(fs, api, name, path, landed, stalled, failed, switchesStacks) {
     this.#fs = fs;
     this.#name = `durably:${name}`;
     this.#path = path;
@@ -830,7 +862,7 @@ export class Mirror {
       if (isStrict === undefined || this.#isClosed) return;
       if (!this.commit(isStrict)) call(landed);
     };
-    const callOnOtherStack = onOtherStacks(goOn, () => { if (!this.#isClosed) call(stalled); });
+    const callOnOtherStack = onOtherStacks(api, goOn, () => { if (!this.#isClosed) call(stalled); });
     /** @type {(callee: any, ...facts: string[]) => void} */
     const call = switchesStacks ? callOnOtherStack : (callee, ...facts) => goOn(callee(...facts));
     this.#landed = (status) => status === "ok" ? call(landed) : call(landed, status);
