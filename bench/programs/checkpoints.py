@@ -13,7 +13,7 @@ from pyodide.code import run_js
 
 from durably import Durably, Step, job
 
-FIRST_BLOCKS, BLOCKS, BLOCK = 5, 12, 50
+FIRST_BLOCKS, BLOCKS, BLOCK = 5, 24, 50
 """In the first ones the browser has not compiled for speed yet what runs so often."""
 COUNTED = 300
 MAKE_BARE = """

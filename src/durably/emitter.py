@@ -105,7 +105,7 @@ class Emitter:
         it."""
         self._staged.append((commit, kind, facts))
         if commit <= self._durable:
-            self._deliver_ready()
+            self.durable_up_to(self._durable)
 
     def emit(self, kind: Callable[P, Event], /, *_: P.args, **facts: P.kwargs) -> None:
         """Deliver an event of this kind, which no write stands behind, after every event staged
@@ -116,24 +116,37 @@ class Emitter:
             self._sequence += 1  # It has its place in the order, which nobody sees.
             return
         self._staged.append((0, kind, facts))
-        self._deliver_ready()
+        self.durable_up_to(self._durable)
 
     def emit_now(self, event: Event) -> None:
         """Deliver ``event`` past the staged ones: it says why they have to wait."""
         self._staged.appendleft((0, type(event), values_of(event)))
-        self._deliver_ready()
+        self.durable_up_to(self._durable)
 
     def durable_up_to(self, commit: int) -> None:
         """Every commit up to this number is durable: deliver what was staged under them."""
         if commit > self._durable:
             self._durable = commit
-        self._deliver_ready()
+        if not self._staged or self._is_delivering:
+            return  # A listener caused this event: every listener gets the one before it first.
+        self._is_delivering = True
+        try:
+            while self._staged and self._staged[0][0] <= self._durable:
+                _, kind, facts = self._staged.popleft()
+                self._sequence += 1
+                listeners = self._listeners_of(kind, facts.get("run_id"))
+                if listeners:
+                    # Its place in the order is known now, not when what it tells of is written.
+                    facts |= {"sequence": self._sequence, "at": self._clock.now()}
+                    self._hand_out(kind(**facts), listeners)
+        finally:
+            self._is_delivering = False
 
     def drop_staged(self) -> None:
         """Forget the events of writes that will never be durable from here; tell the others."""
         self._staged = deque(staged for staged in self._staged if not staged[0])
         self._durable = 0
-        self._deliver_ready()
+        self.durable_up_to(self._durable)
 
     def stream(self, run_id: str | None) -> tuple[AsyncIterator[Event], Callable[[], None]]:
         """The events from now on, and what ends them behind those that have come."""
@@ -170,24 +183,6 @@ class Emitter:
         """Nothing happens any more: every stream ends when it is read to its end."""
         for receive in self._stream_ends:
             receive(None)
-
-    def _deliver_ready(self) -> None:
-        if self._is_delivering:
-            return  # A listener caused this event: every listener gets the one before it first.
-        if not self._staged:
-            return
-        self._is_delivering = True
-        try:
-            while self._staged and self._staged[0][0] <= self._durable:
-                _, kind, facts = self._staged.popleft()
-                self._sequence += 1
-                listeners = self._listeners_of(kind, facts.get("run_id"))
-                if listeners:
-                    # Its place in the order is known now, not when what it tells of is written.
-                    facts |= {"sequence": self._sequence, "at": self._clock.now()}
-                    self._hand_out(kind(**facts), listeners)
-        finally:
-            self._is_delivering = False
 
     def stamped(self, events: list[Event], sequence: int) -> list[Event]:
         """Events for one late reader alone: they have the place of the last one they tell of."""
