@@ -20,7 +20,7 @@ from bench.contenders import FINISHED_RUNS, STEPS_EACH, Amount, Bare, Contender,
 from bench.peers import PEERS
 from bench.report import Figure, Table, as_text, at_least, at_most
 
-ROUNDS: dict[Safety, int] = {"killed process": 15, "power cut": 5}
+ROUNDS: dict[Safety, int] = {"killed process": 11, "power cut": 5}
 AMOUNTS: dict[Safety, Amount] = {
     "killed process": Amount(steps=2000, runs=500),
     "power cut": Amount(steps=300, runs=100),
@@ -105,8 +105,8 @@ def beside_peers(
     return Table(
         f"On CPython, where a {safety} loses nothing",
         f"One run of {amount.steps:,} steps; {amount.runs:,} runs of one step, from the trigger to "
-        f"the result in hand (a tenth of both for dbos). Medians of {ROUNDS[safety]} rounds in one "
-        f"process, each in turn with a file of its own. {settings}. "
+        f"the result in hand (a twentieth of both for dbos). Medians of {ROUNDS[safety]} rounds "
+        f"in one process, each in turn with a file of its own. {settings}. "
         "No peer's polling or thread is waited for: unhinged and huey work on the measuring "
         "thread, and workflows of dbos are called there, without a queue to claim them from. huey "
         "has no steps, and deletes a task when it takes it: one that dies there is gone. SQLite "

@@ -74,7 +74,7 @@ class OnDbos(Contender):
         "killed process": "WAL, synchronous=normal, set for it here",
         "power cut": "a rollback journal, synchronous=full, as it comes",
     }
-    slowness = 10
+    slowness = 20
 
     async def rates(self, path: Path, safety: Safety, amount: Amount) -> dict[str, float]:
         modes = ["journal_mode = wal", "synchronous = normal"] if safety == "killed process" else []
