@@ -34,7 +34,8 @@ def beside_bare(switched: Times, ordinary: Times, first: Times) -> Table:
     median, on_ordinary, at_first = medians(switched), medians(ordinary), medians(first)
     return Table(
         "A checkpoint beside a bare IndexedDB transaction",
-        "Of one record of 484 bytes, which is what a checkpoint adds; 100 steps in the database. "
+        "Of one record of 484 bytes, which is what a checkpoint adds; 100 steps in the database at "
+        "first. "
         f"{len(switched['bare'])} of each, in turns of 50, in {PAIRS} pages where Pyodide may "
         "switch stacks, as in most (JSPI), and in as many on the ordinary stack, with "
         "`web/without_stack_switching.js`, in turns with those. Before them come "
@@ -67,7 +68,8 @@ def growth(times: Times) -> Table:
     mean = {name: statistics.fmean(values) for name, values in times.items()}
     return Table(
         "Cost of a checkpoint as the database grows",
-        f"Three databases in one page, in turns of 50; {len(times['100'])} checkpoints in each. "
+        f"Three databases in one page, in turns of 50; {len(times['100'])} checkpoints in each, "
+        "behind some that are left out, as above. "
         "Means include folds.",
         [
             Figure("checkpoint, 100 steps in the database", f"{median['100']:.2f} ms"),

@@ -53,13 +53,13 @@ class IndexedDBMirror:
         self._loop = asyncio.get_running_loop()
         self._mirror = module.Mirror.new(
             pyodide_js.FS,
-            getattr(pyodide_js, "_api", None),
             self._name,
             self._path,
             self._settled_proxy,
             self._stalled_proxy,
             self._failed_proxy,
             can_run_sync(),
+            getattr(pyodide_js, "_api", None),
         )
         self._commit = self._mirror.commit
         status: str = await self._mirror.takeOver(known_epoch)

@@ -67,6 +67,8 @@ const TRIES = 3;
 const OPEN_PATIENCE = 15;
 /** The name of a database that is deleted as soon as it is there. */
 const SCRATCH = "durably-scratch";
+/** No other engine tells of data that it lost. */
+const IS_CHROMIUM = "IDBVersionChangeEvent" in globalThis && "dataLoss" in IDBVersionChangeEvent.prototype;
 /** Milliseconds from a call on another stack to the look whether it waits in `run_sync`. */
 const STALL_MS = 5;
 
@@ -271,16 +273,18 @@ function decodeRecord(value, [epoch, seq]) {
  * `callPromising` waits for a turn of the event loop first: who calls it may stand on frames of
  * WebAssembly, whose part of the stack it would take (Pyodide 314, `callPyObjectKwargsPromising`). From
  * here nobody does, and a turn is a tenth of a checkpoint (docs/decisions/0034). So what makes the turn
- * answers at once while `callPromising` begins; a Pyodide that makes it otherwise just makes it.
+ * answers at once while `callPromising` begins; a Pyodide that makes it otherwise just makes it. So does
+ * any other engine: a page of Chromium that waits in a synchronous request hears of no IndexedDB.
  * @param {any} api Pyodide's own
  * @param {any} callee
  * @param {string[]} facts
  * @returns {Promise<any>}
  */
 function callAtOnce(api, callee, facts) {
-  const schedule = api?.scheduleCallback;
-  if (!schedule) return callee.callPromising(...facts);
-  api.scheduleCallback = (/** @type {() => void} */ begin) => begin();
+  const schedule = IS_CHROMIUM && api?.scheduleCallback;
+  const atOnce = (/** @type {() => void} */ begin) => begin();
+  // One that cannot be put in its place says so, and changes nothing.
+  if (!schedule || !Reflect.set(api, "scheduleCallback", atOnce)) return callee.callPromising(...facts);
   try {
     return callee.callPromising(...facts);
   } finally {
@@ -447,8 +451,7 @@ function lost(error) {
  * what is stored, and compacting begins a new file: what is half written is not read again.
  */
 function beginNewLog() {
-  // The mark of the engine that deletes.
-  if (!("dataLoss" in IDBVersionChangeEvent.prototype)) return;
+  if (!IS_CHROMIUM) return;
   const opening = indexedDB.open(SCRATCH);
   // It may be there, where the page that made it was closed.
   opening.onsuccess = () => {
@@ -843,7 +846,6 @@ export class Mirror {
 
   /**
    * @param {any} fs Emscripten's FS
-   * @param {any} api Pyodide's own, of which no more than `scheduleCallback` is used
    * @param {string} name of the durably database
    * @param {string} path where SQLite will open the file
    * @param {any} landed a Python function, called once for each `commit` that returned true; without
@@ -852,8 +854,9 @@ export class Mirror {
    *   waits in `run_sync`
    * @param {any} failed another one, called when the storage goes away between commits
    * @param {boolean} switchesStacks whether what is called there may call `run_sync`
+   * @param {any} [api] Pyodide's own, of which no more than `scheduleCallback` is used
    */
-  constructor(fs, api, name, path, landed, stalled, failed, switchesStacks) {
+  constructor(fs, name, path, landed, stalled, failed, switchesStacks, api) {
     this.#fs = fs;
     this.#name = `durably:${name}`;
     this.#path = path;
