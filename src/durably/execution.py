@@ -55,7 +55,6 @@ class Execution:
         """The tasks of steps that may not start yet."""
         self._owned_at = term.clock.monotonic()
         """When it was last certain that the run is this execution's own."""
-        self._trusted_for = term.options.stale_threshold / 2
         self._is_over = False
         self._call_sites: dict[str, CallSite] = {}
         self._wait_sites: dict[str, CallSite] = {}
@@ -159,9 +158,9 @@ class Execution:
     def may_start(self) -> bool:
         """Whether a step may start at once: the program is visible, where it has to be, and it did
         not stand still, so that it may have lost the run and not know yet."""
-        term = self.term
-        return term.clock.monotonic() - self._owned_at <= self._trusted_for and (
-            term.options.on_hidden == "continue" or term.visibility.is_visible
+        term, options = self.term, self.term.options
+        return term.clock.monotonic() - self._owned_at <= options.stale_threshold / 2 and (
+            options.on_hidden == "continue" or term.visibility.is_visible
         )
 
     async def until_it_may_start(self) -> None:

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyodide_js
 import pytest
 from pyodide.code import run_js
 from pyodide.ffi import JsProxy, can_run_sync, create_proxy
@@ -229,6 +230,30 @@ async def test_landing_takes_no_turn_of_the_event_loop(meter: Meter) -> None:
     *after_steps, after_call = messages
     assert len(set(after_steps)) == 1, "no message was posted from one checkpoint to the next"
     assert after_call == after_steps[-1] + 1
+
+
+@pytest.mark.parametrize(
+    "api", ["undefined", "Object.freeze({ scheduleCallback() {} })"], ids=["gone", "frozen"]
+)
+async def test_landing_makes_its_turn_where_pyodide_is_another(
+    meter: Meter, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = types.SimpleNamespace(FS=pyodide_js.FS, _api=run_js(api))
+    monkeypatch.setattr("durably.browser.mirror.pyodide_js", other)
+    counting = await module("counting.js")
+    messages: list[int] = []
+
+    @job
+    async def steps(step: Step) -> None:
+        for number in range(REPEATED):
+            await step.run("step", int, number, key=number)
+            messages.append(counting.readMessages())
+
+    async with meter.durably(steps) as durably:
+        await durably.trigger_and_wait(steps())
+
+    first = messages[0]
+    assert messages == [first + number for number in range(REPEATED)]
 
 
 async def test_cost_of_checkpoints_that_share_commits(meter: Meter) -> None:

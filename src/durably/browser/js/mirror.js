@@ -778,11 +778,9 @@ class TrackedFile {
   /** What was written since the last call and is still part of the file, in the order of its pages. */
   takeDirty() {
     const count = this.pageCount;
-    /** @type {Changed[]} */
-    const pages = [];
-    for (const changed of this.#dirty) if (changed[0] < count) pages.push(changed);
+    const pages = [...this.#dirty].filter(([page]) => page < count).sort(([a], [b]) => a - b);
     this.#dirty.clear();
-    return pages.length > 1 ? pages.sort(([a], [b]) => a - b) : pages;
+    return pages;
   }
 
   /** @param {Changed[]} pages */
