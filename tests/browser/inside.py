@@ -18,9 +18,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from scripts.static_server import PROJECT_MOUNTS, ROOT
@@ -33,7 +34,8 @@ PACKAGES = ("micropip", "msgspec", "pydantic", "pytest", "pytest-asyncio")
 NOT_FOR_PYODIDE = ("-m", "not cpython_only")
 # They drive a browser from outside.
 HOST_FOLDERS = {"browser", "e2e", "__pycache__"}
-TIMEOUT_S = 600.0
+STALL_S = 120.0
+"""How long pytest may print nothing, as one that works on and on at one test does."""
 MOST_PROBLEMS = 30
 
 # The rest of the host's settings is about plugins that are not there.
@@ -127,17 +129,30 @@ def run_inside(
             "async (request) => { (await import('/inside/run_inside.js')).start(request); }",
             request,
         )
-        try:
-            page.wait_for_function("report !== null", polling=100, timeout=TIMEOUT_S * 1000)
-        except PlaywrightTimeout:
-            output = page.evaluate("output")
-            raise RuntimeError(f"still running after {TIMEOUT_S} s; so far:\n{output}") from None
-        report = page.evaluate("report")
+        report = until_reported(page)
     finally:
         page.close()
     if error := report.get("error"):
         raise RuntimeError(f"pytest broke off inside Pyodide: {error}")
     return InnerReport(report["exit_code"], report["outcomes"], report["output"], tuple(complaints))
+
+
+def until_reported(page: Page, stall_s: float = STALL_S) -> dict[str, Any]:
+    """The report of a page, for which it has as long as it prints something now and then."""
+    output = ""
+    while (report := page.evaluate("report")) is None:
+        try:
+            page.wait_for_function(
+                "(length) => report !== null || output.length > length",
+                arg=len(output),
+                polling=500,
+                timeout=stall_s * 1000,
+            )
+        except PlaywrightTimeout:
+            raise RuntimeError(f"nothing more for {stall_s} s behind:\n{output}") from None
+        output = page.evaluate("output")
+    told: dict[str, Any] = report
+    return told
 
 
 def pack(project: Path) -> bytes:

@@ -15,10 +15,12 @@ from tests.browser.inside import (
     InnerReport,
     collect_on_host,
     run_inside,
+    until_reported,
 )
 
-# Longer than the harness waits for the tests inside, which then says how far they got.
-pytestmark = pytest.mark.timeout(660)
+# The harness ends it where the tests inside come no further, and says how far they got. This is for
+# a page that one of them blocks, which answers nobody.
+pytestmark = pytest.mark.timeout(1800)
 
 ENGINE_TESTS = ("tests/core", "tests/contracts", "tests/crash")
 
@@ -114,6 +116,15 @@ def test_harness_reports_what_did_not_pass(sample_report: InnerReport) -> None:
         "tests/core/test_sample.py::test_is_skipped: skipped",
         "tests/core/test_gone.py::test: 1 on the host, 0 inside Pyodide",
     ]
+
+
+def test_harness_gives_up_a_page_that_says_nothing_more(browser: Browser) -> None:
+    page = browser.new_page()
+    page.evaluate("globalThis.output = '..'; globalThis.report = null;")
+    page.evaluate("setTimeout(() => { output += '.'; }, 300)")
+    with pytest.raises(RuntimeError, match=r"nothing more for 1.0 s behind:\n\.\.\.$"):
+        until_reported(page, stall_s=1.0)
+    page.close()
 
 
 def test_harness_counts_the_parameters_of_a_test() -> None:

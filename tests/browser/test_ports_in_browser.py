@@ -10,8 +10,9 @@ from playwright.sync_api import Browser
 from scripts.static_server import ROOT
 from tests.browser.inside import INNER_SUMMARY, collect_on_host, run_inside
 
-# Longer than the harness waits for the tests inside, which then says how far they got.
-pytestmark = pytest.mark.timeout(660)
+# The harness ends it where the tests inside come no further, and says how far they got. This is for
+# a page that one of them blocks, which answers nobody.
+pytestmark = pytest.mark.timeout(1800)
 
 PORT_TESTS = ("tests/in_browser",)
 

@@ -272,6 +272,15 @@ def tasks_of_runs() -> set[asyncio.Task[Any]]:
     return {task for task in tasks if task.get_coro().cr_code.co_filename in files}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """``gc.collect`` looks at no object that was there before these tests."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @contextlib.asynccontextmanager
 async def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     """No task is left, nothing has failed unseen, nothing is warned of or logged as an error."""

@@ -347,10 +347,12 @@ def test_changed_count_tells_both_numbers_and_what_to_do() -> None:
 def counted_calls() -> Iterator[list[str]]:
     """The functions of the package, without its fakes, that are called or go on meanwhile."""
     package, called = Path(durably.__file__).parent, list[str]()
+    fakes = package / "testing"
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
         path = Path(frame.f_code.co_filename)
-        if event == "call" and path.is_relative_to(package) and path.name != "testing.py":
+        is_ours = path.is_relative_to(package) and not path.is_relative_to(fakes)
+        if event == "call" and is_ours:
             called.append(frame.f_code.co_qualname)
 
     sys.setprofile(profile)

@@ -129,6 +129,18 @@ export function stored(name) {
 }
 
 /**
+ * Something that is another after each change of the log. It costs next to nothing, as against
+ * looking at what is stored.
+ * @param {string} name
+ */
+export function logState(name) {
+  return inStores(name, "readonly", (log) => {
+    const count = log.count(), last = log.openKeyCursor(null, "prev");
+    return () => `${count.result} records, the last one at ${last.result?.key}`;
+  });
+}
+
+/**
  * Alter one byte of a stored record or chunk.
  * @param {string} name
  * @param {"log" | "chunks"} store
