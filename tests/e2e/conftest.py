@@ -20,12 +20,22 @@ def profile(tmp_path: Path) -> Path:
     return tmp_path / "profile"
 
 
+@pytest.fixture(scope="session")
+def http_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of everybody's HTTP cache, and of the code of Pyodide that Chromium has compiled:
+    half of what a page costs that loads it first. What a page stores is in the profile."""
+    return tmp_path_factory.mktemp("http-cache")
+
+
 @pytest.fixture
-def open_chromium(playwright: Playwright, profile: Path) -> Iterator[OpenChromium]:
+def open_chromium(
+    playwright: Playwright, profile: Path, http_cache: Path
+) -> Iterator[OpenChromium]:
     """Start a browser, by default on this test's profile; those still running are closed."""
     with ExitStack() as running:
 
         def open_one(folder: Path = profile, *, flags: tuple[str, ...] = ()) -> Chromium:
+            flags = (*flags, f"--disk-cache-dir={http_cache}")
             browser = Chromium.open(playwright, folder, flags=flags)
             running.callback(browser.close)
             return browser
