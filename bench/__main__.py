@@ -1,8 +1,9 @@
 """Every figure of this library beside its peers, measured: ``make bench``.
 
-Browser pages run in one Chromium on a profile on disk. What is compared was taken in turns, block
-by block, so that a noisy machine disturbs all alike. ``python -m bench idle tabs`` measures some
-parts only, and then writes no report unless it is told where.
+Browser pages run in a Chromium on a profile on disk. Each part has it anew, so that what the others
+have left in the storage is not measured. What is compared was taken in turns, block by block, so
+that a noisy machine disturbs all alike. ``python -m bench idle tabs`` measures some parts only, and
+then writes no report unless it is told where.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from bench import beside_peers, cpython, growth, idle, starting, tabs
 from bench.browser import Browser, browser
-from bench.machine import commit, head
+from bench.machine import commit, head, loops, speed
 from bench.report import Table, as_markdown, as_text
 from scripts.static_server import ROOT
 
@@ -43,11 +44,12 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     report = arguments.report or (None if arguments.parts else REPORT)
 
-    began, measured = time.monotonic(), commit()
-    chromium, found = in_chromium([part for part in IN_CHROMIUM if part in parts])
+    began, measured, additions = time.monotonic(), commit(), loops()
+    chromium, found = in_chromium([part for part in IN_CHROMIUM if part in parts], additions)
     if ON_CPYTHON in parts:
         say("Measuring on CPython ...")
         found += on_cpython()
+        additions += loops()
     print(as_text(found))
     if report is not None:
         minutes = (time.monotonic() - began) / 60
@@ -55,22 +57,24 @@ def main() -> None:
             " ".join(["python -m bench", *arguments.parts]) if arguments.parts else "make bench"
         )
         facts = {"command": f"`{command}` ({minutes:.0f} minutes)", "durably": measured}
+        facts["speed of CPython meanwhile"] = speed(additions)
         facts["Chromium"] = chromium or "not used"
         report.write_text(head(found, facts) + "\n" + as_markdown(found))
         say(f"Written to {report}")
 
 
-def in_chromium(parts: list[str]) -> tuple[str, list[Table]]:
-    """Chromium's version, and the tables of these parts."""
-    if not parts:
-        return "", []
+def in_chromium(parts: list[str], additions: list[float]) -> tuple[str, list[Table]]:
+    """Chromium's version, and the tables of these parts; behind each come ``additions``."""
+    version = ""
     found: list[Table] = []
-    with browser() as opened:
-        for part in parts:
-            began = time.monotonic()
+    for part in parts:
+        began = time.monotonic()
+        with browser() as opened:
             found += IN_CHROMIUM[part](opened)
-            say(f"Measured {part} in Chromium: {time.monotonic() - began:.0f} s")
-        return opened.version, found
+            version = opened.version
+        additions += loops()
+        say(f"Measured {part} in Chromium: {time.monotonic() - began:.0f} s")
+    return version, found
 
 
 def on_cpython() -> list[Table]:

@@ -34,8 +34,12 @@ class Contender:
 
     def ask(self, question: str) -> dict[str, Any]:
         """Ask for a work and how much of it, and return what was measured."""
-        self.page.evaluate("(question) => { said.length = 0; ask(question); }", question)
+        self.begin(question)
         return self.until_said(question)
+
+    def begin(self, question: str) -> None:
+        """Ask, and leave the answer for ``until_said``."""
+        self.page.evaluate("(question) => { said.length = 0; ask(question); }", question)
 
     def until_said(self, kind: str) -> dict[str, Any]:
         # Modules of a page may still be loading: then there is nothing yet to listen to.

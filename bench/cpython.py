@@ -20,7 +20,7 @@ from bench.contenders import FINISHED_RUNS, STEPS_EACH, Amount, Bare, Contender,
 from bench.peers import PEERS
 from bench.report import Figure, Table, as_text, at_least, at_most
 
-ROUNDS: dict[Safety, int] = {"killed process": 11, "power cut": 5}
+ROUNDS: dict[Safety, int] = {"killed process": 9, "power cut": 5}
 AMOUNTS: dict[Safety, Amount] = {
     "killed process": Amount(steps=2000, runs=500),
     "power cut": Amount(steps=300, runs=100),

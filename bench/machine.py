@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from bench.report import Table
 from scripts.static_server import ROOT
 
+ADDITIONS, LOOPS = 20_000, 25
 PACKAGES = ("pyodide", "@coji/durably", "sqlocal", "@sqlite.org/sqlite-wasm", "kysely", "zod")
 READING = """\
 Times are medians unless a line says otherwise. What stands together in a table was taken in turns,
@@ -47,6 +50,26 @@ def commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "no git here"
+
+
+def loops() -> list[float]:
+    """Milliseconds of a loop of CPython that is always the same, a few times: an hour in which it
+    is slow is one in which all times are long."""
+    taken = []
+    for _ in range(LOOPS):
+        started, total = time.perf_counter(), 0
+        for number in range(ADDITIONS):
+            total += number
+        taken.append((time.perf_counter() - started) * 1000)
+    return taken
+
+
+def speed(taken: Sequence[float]) -> str:
+    """What ``loops`` found, in words."""
+    return (
+        f"{ADDITIONS:,} additions in {statistics.median(taken):.1f} ms, "
+        f"{min(taken):.1f} at their fastest"
+    )
 
 
 def versions() -> dict[str, str]:

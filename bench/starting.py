@@ -9,7 +9,7 @@ from bench.browser import Browser
 from bench.report import Figure, Table, at_most
 from scripts.static_server import ROOT
 
-LOADS = 5
+LOADS, REPLAYS = 5, 3
 MiB = 1 << 20
 PARTS = ("page and Pyodide", "the wheel", "import durably", "open", "claim", "replay")
 OF_THE_LIBRARY = PARTS[2:]
@@ -18,37 +18,24 @@ OF_THE_LIBRARY = PARTS[2:]
 def tables(browser: Browser) -> list[Table]:
     few = browser.loads("startup", LOADS, steps=20, fills=1)
     return [
-        reload(few, reload_of_peer(browser)),
+        reload(few),
         replay(browser),
         large_database(browser),
         package(few),
     ]
 
 
-def reload_of_peer(browser: Browser) -> float:
-    """Milliseconds from navigation to the step that @coji/durably resumes."""
-    coji = browser.peer("coji", name="reload")
-    coji.ask("resumed 20")
-    coji.page.reload()
-    coji.until_said("ready")
-    total: float = coji.ask("resumed 0")["total"]
-    coji.close()
-    return total
-
-
-def reload(loads: list[dict[str, Any]], peer: float) -> Table:
+def reload(loads: list[dict[str, Any]]) -> Table:
     ready = statistics.median(sum(load["parts"][part] for part in OF_THE_LIBRARY) for load in loads)
     return Table(
         "Reload to the first resumed step",
         f"From navigation, with 20 finished steps; medians of {LOADS} reloads. Pyodide and its "
         "compiled code come from the browser's cache, the wheel is fetched anew each time and put "
-        "in place by micropip. @coji/durably's is of one reload, with its defaults: the run is "
-        "claimed when the lease of the page that was left has ended, which takes 30 s.",
+        "in place by micropip. @coji/durably's reload is in a table of its own, below.",
         [
             *(Figure(part, f"{median(loads, part):.0f} ms") for part in PARTS),
             Figure("in all", f"{statistics.median(load['total'] for load in loads):.0f} ms"),
             at_most("Pyodide ready to first resumed step, ms", ready, 200, "{:.0f}"),
-            Figure("in all, @coji/durably over sqlocal", f"{peer:,.0f} ms"),
         ],
     )
 
@@ -56,7 +43,7 @@ def reload(loads: list[dict[str, Any]], peer: float) -> Table:
 def replay(browser: Browser) -> Table:
     figures = []
     for steps, aim in ((1_000, 100), (10_000, 400)):
-        loads = browser.loads("startup", LOADS, steps=steps, fills=1)
+        loads = browser.loads("startup", REPLAYS, steps=steps, fills=1)
         figures += [
             at_most(f"replay of {steps:,} steps, ms", median(loads, "replay"), aim, "{:.0f}"),
             Figure(f"open, with {steps:,} steps", f"{median(loads, 'open'):.0f} ms"),
@@ -67,7 +54,7 @@ def replay(browser: Browser) -> Table:
     coji.close()
     return Table(
         "Replay of finished steps",
-        f"From the call of the job function to the step that was under way; medians of {LOADS} "
+        f"From the call of the job function to the step that was under way; medians of {REPLAYS} "
         "reloads. @coji/durably's is the time of the stored steps in one run, without a reload.",
         [*figures, Figure("@coji/durably over sqlocal, 1,000 steps", f"{peer:,.0f} ms")],
     )

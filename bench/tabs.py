@@ -8,7 +8,7 @@ import time
 from bench.browser import Browser
 from bench.report import Figure, Table, at_most
 
-TAKEOVERS, TURNS = 4, 2
+TAKEOVERS, TURNS = 3, 2
 SETTLING = 1.0
 """Seconds in which the browser is done with what it does behind a page that was just loaded."""
 

@@ -36,8 +36,8 @@ export async function open({ concurrent = "1", name = `bench-${Date.now()}` }) {
       if (isGated) await gate.pass();
     },
   });
-  /** What to do where the step is under way that a reload resumes. */
-  let resumed = () => {};
+  /** What to do where the step is under way that a reload resumes, and to end it. */
+  let resumed = () => {}, finish = () => {};
   const resumable = defineJob({
     name: "resumable",
     input: z.object({ count: z.number() }),
@@ -46,7 +46,7 @@ export async function open({ concurrent = "1", name = `bench-${Date.now()}` }) {
       for (let number = 0; number < count; number++) await step.run(`step-${number}`, () => number);
       await step.run("resumed", () => {
         resumed();
-        return new Promise(() => {});
+        return new Promise((resolve) => { finish = () => resolve(null); });
       });
     },
   });
@@ -143,7 +143,7 @@ export async function open({ concurrent = "1", name = `bench-${Date.now()}` }) {
       await durably.stop();
       return { times };
     },
-    /** Come to the last step of a run, which never ends; of a new one, where it is to have steps. */
+    /** Come to the last step of a run; of a new one, where it is to have steps. */
     async resumed(count) {
       const underWay = new Promise((resolve) => { resumed = () => resolve(null); });
       if (count) await durably.jobs.resumable.trigger({ count });
@@ -151,8 +151,12 @@ export async function open({ concurrent = "1", name = `bench-${Date.now()}` }) {
       await underWay;
       return { total: performance.now() };
     },
-    async start() {
-      durably.start();
+    /** End that step, and its run; the engine looks for others from now on. */
+    async finish() {
+      open = 1;
+      const end = new Promise((resolve) => { ended = () => resolve(null); });
+      finish();
+      await end;
       return {};
     },
   };

@@ -12,7 +12,7 @@ from kit import tell
 from durably import Durably, Step, job
 
 NAME = "heap"
-TOGETHER = 50
+TOGETHER = 100
 STEPS = (10_000, 100_000)
 """When the memory is looked at."""
 

@@ -9,7 +9,7 @@ from pyodide.code import run_js
 
 from durably import Durably
 
-ROUNDS = 7
+ROUNDS = 5
 STEPS, RESULT_BYTES = 7_170, 3000  # 32 MiB, with their indexes and free space.
 CHUNK_BYTES = 60 << 10
 BARE = """
