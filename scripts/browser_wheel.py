@@ -1,11 +1,12 @@
 """Make the wheel for browsers of the wheel for everybody.
 
 A tab downloads the wheel and compiles its sources at each load. So the wheel for browsers leaves
-out what a tab does not use: modules for CPython, the annotations of functions, comments, most of
-the indentation, the README, what is said below attributes, and docstrings that ``help()`` of a
-public name does not show. Every line of Python stays where it was, so a traceback in a browser
-tells the places of the sources; the JavaScript is minified. ``micropip`` and ``pip`` prefer it, by
-its tag, where it fits; everywhere else the other wheel is taken.
+out what a tab does not use: modules for CPython, the annotations of functions and variables,
+imports for a type checker, comments, most of the indentation, the README, what is said below
+attributes, and docstrings that ``help()`` of a public name does not show. Every line of Python
+stays where it was, so a traceback in a browser tells the places of the sources; the JavaScript is
+minified. ``micropip`` and ``pip`` prefer it, by its tag, where it fits; everywhere else the other
+wheel is taken.
 """
 
 from __future__ import annotations
@@ -114,6 +115,10 @@ def slim_source(source: str, shown: set[str]) -> str:
         if isinstance(node, Documented):
             cut.docstring_of(node, shown)
             cut.notes_in(node)
+    for variable in typed_variables(tree):
+        cut.annotation_of(variable)
+    for block in blocks_for_types(tree):
+        cut.whole(block)
     cut.comments()
     slim = narrowed(cut.done())
     assert essence(ast.parse(slim), shown) == essence(tree, shown)
@@ -141,6 +146,15 @@ class _Cutter:
             # Between the bracket and the colon a line cannot end.
             if b"\n" not in self._source[arrow:last]:
                 self._cut((len(self._source[:arrow].rstrip()), last))
+
+    def annotation_of(self, variable: ast.AnnAssign) -> None:
+        _, first = self._span(variable.target)
+        _, last = self._span(variable.annotation)
+        if b"\n" not in self._source[first:last]:
+            self._cut((first, last))
+
+    def whole(self, node: ast.AST) -> None:
+        self._cut(self._span(node))
 
     def docstring_of(self, node: ast.AST, shown: set[str]) -> None:
         docstring = docstring_in(node)
@@ -200,6 +214,29 @@ def notes_in(node: ast.AST) -> list[ast.Expr]:
     return [one for one in node.body[1:] if is_text(one)]
 
 
+def typed_variables(node: ast.AST, is_class: bool = False) -> Iterator[ast.AnnAssign]:
+    """The assignments with an annotation, but for those of fields: a program can see these."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.AnnAssign) and child.value is not None and not is_class:
+            yield child
+        is_field = isinstance(child, ast.ClassDef) or (
+            is_class and not isinstance(child, Definition)
+        )
+        yield from typed_variables(child, is_field)
+
+
+def blocks_for_types(tree: ast.Module) -> list[ast.If]:
+    """What a module imports for a type checker alone."""
+    return [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+        and not node.orelse
+    ]
+
+
 def narrowed(source: str) -> str:
     """With one blank for each level, and none where a line only goes on with the one before."""
     levels: dict[int, int] = {}
@@ -222,8 +259,23 @@ def narrowed(source: str) -> str:
     return "".join(lines)
 
 
+class _Untyped(ast.NodeTransformer):
+    """Makes plain assignments of those with an annotation."""
+
+    def __init__(self, variables: Iterator[ast.AnnAssign]) -> None:
+        self._variables = set(variables)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node not in self._variables or node.value is None:
+            return node
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+
 def essence(tree: ast.Module, shown: set[str]) -> tuple[str, list[tuple[str, int | None]]]:
     """What two sources have to have in common: the program, and the line of each part of it."""
+    blocks = blocks_for_types(tree)
+    tree.body = [node for node in tree.body if node not in blocks]
+    tree = _Untyped(typed_variables(tree)).visit(tree)
     for node in ast.walk(tree):
         if isinstance(node, Definition):
             node.returns = None
