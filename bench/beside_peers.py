@@ -163,8 +163,8 @@ def bytes_stored(contenders: dict[str, Contender]) -> Table:
         stored[name] = contenders[name].page.evaluate("storedBytes()") / BLOCK
     return Table(
         "Bytes given to IndexedDB for a small step",
-        f"Means of {BLOCK} steps, after the {LONG_RUNS * STEPS} above. What SQLite's OPFS writes "
-        "for @coji/durably cannot be seen from its page.",
+        f"Means of {BLOCK} steps, after those above: {LONG_RUNS * STEPS}, and {STEPS} of IDBFS. "
+        "What SQLite's OPFS writes for @coji/durably cannot be seen from its page.",
         [Figure(name, f"{size:,.0f}") for name, size in stored.items()],
     )
 

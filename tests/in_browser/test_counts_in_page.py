@@ -206,9 +206,8 @@ async def test_cost_of_a_checkpoint(meter: Meter) -> None:
     meter.check("a checkpoint")
 
 
-async def test_landing_takes_no_turn_of_the_event_loop(meter: Meter) -> None:
-    """Nor does Pyodide, to call Python where stacks switch: ``callAtOnce`` in ``mirror.js``."""
-    assert can_run_sync(), "a turn would be made only where stacks switch"
+async def messages_behind_checkpoints(meter: Meter) -> list[int]:
+    """How many messages the page had posted to itself by the end of each of some checkpoints."""
     counting = await module("counting.js")
     messages: list[int] = []
 
@@ -217,19 +216,26 @@ async def test_landing_takes_no_turn_of_the_event_loop(meter: Meter) -> None:
         for number in range(REPEATED):
             await step.run("step", int, number, key=number)
             messages.append(counting.readMessages())
-        # Whoever calls a Python function on a stack of its own otherwise does make one.
-        callee = create_proxy(lambda: None)
-        called = run_js("(callee) => callee.callPromising()")(callee)
-        messages.append(counting.readMessages())
-        await called
-        callee.destroy()
 
     async with meter.durably(steps) as durably:
         await durably.trigger_and_wait(steps())
+    return messages
 
-    *after_steps, after_call = messages
-    assert len(set(after_steps)) == 1, "no message was posted from one checkpoint to the next"
-    assert after_call == after_steps[-1] + 1
+
+async def test_landing_takes_no_turn_of_the_event_loop(meter: Meter) -> None:
+    """Nor does Pyodide, to call Python where stacks switch: ``callAtOnce`` in ``mirror.js``."""
+    assert can_run_sync(), "a turn would be made only where stacks switch"
+    messages = await messages_behind_checkpoints(meter)
+    # Whoever calls a Python function on a stack of its own otherwise does make one.
+    counting, callee = await module("counting.js"), create_proxy(lambda: None)
+    before_call = counting.readMessages()
+    called = run_js("(callee) => callee.callPromising()")(callee)
+    after_call = counting.readMessages()
+    await called
+    callee.destroy()
+
+    assert len(set(messages)) == 1, "no message was posted from one checkpoint to the next"
+    assert after_call == before_call + 1
 
 
 @pytest.mark.parametrize(
@@ -240,20 +246,9 @@ async def test_landing_makes_its_turn_where_pyodide_is_another(
 ) -> None:
     other = types.SimpleNamespace(FS=pyodide_js.FS, _api=run_js(api))
     monkeypatch.setattr("durably.browser.mirror.pyodide_js", other)
-    counting = await module("counting.js")
-    messages: list[int] = []
+    messages = await messages_behind_checkpoints(meter)
 
-    @job
-    async def steps(step: Step) -> None:
-        for number in range(REPEATED):
-            await step.run("step", int, number, key=number)
-            messages.append(counting.readMessages())
-
-    async with meter.durably(steps) as durably:
-        await durably.trigger_and_wait(steps())
-
-    first = messages[0]
-    assert messages == [first + number for number in range(REPEATED)]
+    assert messages == [messages[0] + number for number in range(REPEATED)]
 
 
 async def test_cost_of_checkpoints_that_share_commits(meter: Meter) -> None:
