@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from .clock import Timer
@@ -23,10 +24,11 @@ class _Try:
     def __init__(self, number: int, started_at: int) -> None:
         self.number = number
         self.started_at = started_at
+        self.task = asyncio.current_task()
 
 
 class Attempts:
-    """Numbers the tries, and stores those that last.
+    """Numbers the tries, knows those under way, and stores those that last.
 
     A row for every try would make each short step write twice. So a try is stored when it has
     metadata, when it was under way at two looks, and when it is interrupted; any other ends before
@@ -38,37 +40,36 @@ class Attempts:
         self._lease = claim.lease
         steps, run_id = term.store.steps, claim.lease.run_id
         self._last = {} if claim.is_first else steps.last_attempts(run_id)
-        self._open: dict[str, _Try] = {}
+        self.under_way: dict[str, _Try] = {}
+        """By the names of their steps."""
         self._timer: Timer | None = None
 
     def begin(self, step: str, started_at: int) -> int:
-        """A try of this step is under way; the answer is its number."""
+        """A try of this step is under way in the current task; the answer is its number."""
         number = self._last.get(step, 0) + 1
-        self._open[step] = _Try(number, started_at)
+        self.under_way[step] = _Try(number, started_at)
         if self._timer is None:
             self._timer = self._term.clock.call_later(RECORD_INTERVAL, self._look)
         return number
 
-    def end(self, step: str) -> None:
-        del self._open[step]
+    def tasks(self) -> set[asyncio.Task[object]]:
+        """Those in which the steps are under way."""
+        return {attempt.task for attempt in self.under_way.values() if attempt.task is not None}
 
     def cut(self, step: str, reason: InterruptionReason) -> None:
         """The try has ended without an outcome: store that, unless the lease is lost."""
         with suppress(StorageError):
-            self._save(step, self._open[step], reason)
-
-    def is_under_way(self, step: str) -> bool:
-        return step in self._open
+            self._save(step, self.under_way[step], reason)
 
     def set_metadata(self, step: str, metadata: str) -> bool:
         """Store what is to be known of the try under way. False where the lease was lost."""
-        attempt = self._open[step]
+        attempt = self.under_way[step]
         attempt.metadata = metadata
         return self._save(step, attempt)
 
     def save(self) -> None:
         """Store the tries under way: they are about to be interrupted."""
-        for step, attempt in self._open.items():
+        for step, attempt in self.under_way.items():
             if not attempt.is_saved:
                 self._save(step, attempt)
 
@@ -92,11 +93,11 @@ class Attempts:
 
     def _look(self) -> None:
         self._timer = None
-        for step, attempt in self._open.items():
+        for step, attempt in self.under_way.items():
             if attempt.was_seen and not attempt.is_saved:
                 with suppress(StorageError):
                     self._save(step, attempt)
                     self._term.database.start_flush()
             attempt.was_seen = True
-        if any(not attempt.is_saved for attempt in self._open.values()):
+        if any(not attempt.is_saved for attempt in self.under_way.values()):
             self._timer = self._term.clock.call_later(RECORD_INTERVAL, self._look)

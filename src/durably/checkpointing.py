@@ -85,7 +85,7 @@ class Checkpointing:
         if not execution.may_start:
             await execution.until_it_may_start()
         started_at = term.clock.now()
-        attempt = execution.step_begins(name, started_at)
+        attempt = execution.attempts.begin(name, started_at)
         output: str | None = None
         value: object = None
         failed: StepFailed | None = None
@@ -148,7 +148,7 @@ class Checkpointing:
             raise
         finally:
             _current_step.reset(token)
-        if self._execution.cancelled.is_set():
+        if self._execution.signal is not None or self._execution.is_over:
             # Whatever `fn` made of the stop signal, the signal goes on from here.
             self._execution.check_owned()
         return result

@@ -369,7 +369,7 @@ class Database:
 
     def _next_commit(self) -> Durability | None:
         """What the waiters ask for, who came while the last commit landed."""
-        if self._connection is not None and not self.has_failed:
+        if self._connection is not None and (self._failure is None or self.is_full):
             self._aboard = self.commits, self._wanted
             self._is_committing = True
             return self._wanted

@@ -48,14 +48,14 @@ class Execution:
         """The task that executes the run."""
         self.is_parked = False
         """True where the run must not be claimed again in this term."""
-        self._steps_under_way: dict[str, asyncio.Task[object] | None] = {}
         self._at_rest = asyncio.Event()
         """Set when the last step of a suspended run has ended."""
         self._steps_held: set[asyncio.Task[object] | None] = set()
         """The tasks of steps that may not start yet."""
         self._owned_at = term.clock.monotonic()
         """When it was last certain that the run is this execution's own."""
-        self._is_over = False
+        self.is_over = False
+        """True once the job function has returned."""
         self._call_sites: dict[str, CallSite] = {}
         self._wait_sites: dict[str, CallSite] = {}
         self.stored = {} if claim.is_first else term.store.steps.stored(self.run_id)
@@ -89,7 +89,7 @@ class Execution:
         if self.signal is None:
             self.signal = RunSuspended()
             self._cancel(*self._steps_held)
-            if not self._steps_under_way:
+            if not self.attempts.under_way:
                 self._cancel(self.task)
 
     def interrupt(self) -> None:
@@ -101,7 +101,7 @@ class Execution:
     def _cut(self) -> None:
         """Nothing that a step under way does from now on is stored."""
         self.cancelled.set()
-        self._cancel(self.task, *self._steps_held, *self._steps_under_way.values())
+        self._cancel(self.task, *self._steps_held, *self.attempts.tasks())
 
     def _cancel(self, *tasks: asyncio.Task[Any] | None) -> None:
         for task in set(tasks):
@@ -123,7 +123,7 @@ class Execution:
         self.check()
 
     async def _until_at_rest(self) -> None:
-        while isinstance(self.signal, RunSuspended) and self._steps_under_way:
+        while isinstance(self.signal, RunSuspended) and self.attempts.under_way:
             self._at_rest.clear()
             await self._at_rest.wait()
 
@@ -245,7 +245,7 @@ class Execution:
 
     def reserve(self, name: str, call_site: CallSite) -> None:
         """Take a step name for this execution. Raises DuplicateStep where it is taken."""
-        if self._is_over:
+        if self.is_over:
             self._warn_not_awaited(name)
             self.refuse_if_over()
         if name in self._call_sites:
@@ -261,7 +261,7 @@ class Execution:
 
     def refuse_if_over(self) -> None:
         """End the task that wants more of a run whose job function has returned."""
-        if self._is_over:
+        if self.is_over:
             raise asyncio.CancelledError("the run of this step is over")
 
     def close(self) -> None:
@@ -321,18 +321,9 @@ class Execution:
             output = self.term.store.steps.output(self.run_id, position)
         return output, error
 
-    def step_begins(self, name: str, started_at: int) -> int:
-        """A step is under way in the current task, so that ``stop`` reaches it.
-
-        The answer is the number of this try.
-        """
-        self._steps_under_way[name] = asyncio.current_task()
-        return self.attempts.begin(name, started_at)
-
     def step_ends(self, name: str) -> None:
-        self.attempts.end(name)
-        del self._steps_under_way[name]
-        if self.signal is not None and not self._steps_under_way:
+        del self.attempts.under_way[name]
+        if self.signal is not None and not self.attempts.under_way:
             self._at_rest.set()
             if isinstance(self.signal, RunSuspended):
                 self._cancel(self.task)  # The last step that the job function waited for.
@@ -355,17 +346,16 @@ class Execution:
 
         They are cancelled, but for those of a suspended run, which may finish.
         """
-        self._is_over = True
-        steps = {name: task for name, task in self._steps_under_way.items() if task is not None}
+        self.is_over = True
+        tasks = self.attempts.tasks()
         self._cancel(*self._steps_held)
         if not isinstance(self.signal, RunSuspended):
             self.cancelled.set()
-            for name in steps:
-                if self.signal is None:
-                    self._warn_not_awaited(name)
-            self._cancel(*steps.values())
-        if steps:
-            await asyncio.wait(set(steps.values()))
+            for name in self.attempts.under_way if self.signal is None else ():
+                self._warn_not_awaited(name)
+            self._cancel(*tasks)
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _warn_not_awaited(self, step: str) -> None:
         warnings.warn(

@@ -17,9 +17,7 @@ class Landing(asyncio.Future[None]):
     to its next ``await`` first, since two tasks cannot run at a time.
     """
 
-    def __init__(self) -> None:
-        super().__init__(loop=asyncio.get_running_loop())
-        self._callbacks_here: list[tuple[Callback, Context]] = []
+    _callbacks_here: tuple[tuple[Callback, Context], ...] = ()
 
     def land(self, error: Exception | None) -> None:
         """Settle it, with ``error`` where there is one. Does nothing where it is done."""
@@ -32,7 +30,7 @@ class Landing(asyncio.Future[None]):
         if asyncio.current_task(self.get_loop()) is not None:
             self._call_back_soon()
             return
-        callbacks, self._callbacks_here = self._callbacks_here, []
+        callbacks, self._callbacks_here = self._callbacks_here, ()
         for callback, context in callbacks:
             try:
                 context.run(callback, self)
@@ -47,19 +45,19 @@ class Landing(asyncio.Future[None]):
     def add_done_callback(self, callback: Callback, *, context: Context | None = None) -> None:
         # An empty context is false.
         context = copy_context() if context is None else context
-        self._callbacks_here.append((callback, context))
+        self._callbacks_here += ((callback, context),)
         if self.done():
             self._call_back_soon()
 
     def remove_done_callback(self, callback: Callback) -> int:
-        kept = [entry for entry in self._callbacks_here if entry[0] != callback]
+        kept = tuple(entry for entry in self._callbacks_here if entry[0] != callback)
         removed = len(self._callbacks_here) - len(kept)
         self._callbacks_here = kept
         return removed
 
     def _call_back_soon(self) -> None:
         if self.done():
-            callbacks, self._callbacks_here = self._callbacks_here, []
+            callbacks, self._callbacks_here = self._callbacks_here, ()
             for callback, context in callbacks:
                 self.get_loop().call_soon(callback, self, context=context)
 

@@ -219,7 +219,7 @@ class Step:
         """
         execution, step = self._execution, self._checkpointing.current
         execution.check_owned()
-        if step is None or not execution.attempts.is_under_way(step):
+        if step is None or step not in execution.attempts.under_way:
             raise NotInsideStep("set_metadata")
         text = metadata_text(metadata)
 

@@ -44,7 +44,7 @@ EXPECTED = {
     "a minute of a process with nothing to do":       (240, 0, 0),
 }  # fmt: skip
 
-CALLS = 42
+CALLS = 38
 """Of Python functions of the package, for a checkpoint and nothing else: in a tab, where all code
 has become cold while the last one was on its way, each takes some microseconds."""
 

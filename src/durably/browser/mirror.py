@@ -113,12 +113,14 @@ class IndexedDBMirror:
         Whoever waited for it goes on in here, as in a callback of the event loop.
         """
         self._enter_loop()
-        return _is_strict(self._landed(None if status is None else self._error(status)))
+        wanted = self._landed(None if status is None else self._error(status))
+        return None if wanted is None else wanted == "strict"
 
     def _stalled(self) -> bool | None:
         """Called by JavaScript while ``_settled`` does not come back; answers as that does."""
         self._enter_loop()
-        return _is_strict(self._wake())
+        wanted = self._wake()
+        return None if wanted is None else wanted == "strict"
 
     def _failed(self, status: str) -> None:
         """Called by JavaScript when it finds the storage gone."""
@@ -146,7 +148,3 @@ class IndexedDBMirror:
         if kind == "damaged":
             return DamagedDatabase(self._name, detail)
         return StorageLost(self._name, detail or status, kind == "erased")
-
-
-def _is_strict(durability: Durability | None) -> bool | None:
-    return None if durability is None else durability == "strict"
