@@ -20,7 +20,8 @@ pyodide := build/pyodide/pyodide-lock.json
 site := build/site/simple/index.html
 sources := $(shell find src -type f -not -name '*.pyc')
 browser_rings := tests/browser tests/e2e tests/faults/test_campaign.py
-fast_rings := tests/core tests/contracts tests/crash tests/faults/test_checker.py
+fast_rings := tests/core tests/contracts tests/crash tests/faults/test_checker.py \
+	tests/faults/test_planted.py
 
 .PHONY: setup check test browser-tests faults demo demo-open bench wheel format clean chromium
 .DELETE_ON_ERROR:

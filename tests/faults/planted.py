@@ -54,7 +54,7 @@ BUGS: Mapping[str, Bug] = {
         (
             (
                 "durably/checkpointing.py",
-                "        if self._execution.cancelled.is_set():\n",
+                "        if self._execution.signal is not None or self._execution.is_over:\n",
                 "        if False:\n",
             ),
             (
@@ -73,11 +73,10 @@ def plant(bug: Bug, wheel: Path, folder: Path) -> Path:
     """A copy of the wheel in ``folder`` that has the bug."""
     planted = folder / wheel.name
     with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(planted, "w") as copy:
-        for name in whole.namelist():
-            content = whole.read(name)
-            for file, right, wrong in bug.changes:
-                if file == name:
-                    assert content.count(right.encode()) == 1, f"{right!r} is not in {file}"
-                    content = content.replace(right.encode(), wrong.encode())
+        contents = {name: whole.read(name).decode() for name in whole.namelist()}
+        for file, right, wrong in bug.changes:
+            assert contents[file].count(right) == 1, f"{right!r} is not in {file}"
+            contents[file] = contents[file].replace(right, wrong)
+        for name, content in contents.items():
             copy.writestr(name, content)
     return planted
