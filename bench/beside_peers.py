@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 from bench.browser import Browser, Contender
 from bench.report import Figure, Table, at_least, at_most
-from bench.times import Times, medians
+from bench.times import Times, medians, shuffled
 
-LONG_RUNS, BLOCKS, BLOCK = 3, 6, 50
+LONG_RUNS, BLOCKS, BLOCK = 9, 6, 50
 STEPS = BLOCKS * BLOCK
 LARGE_BLOCKS, LARGE = 3, 10
 TRIGGER_BLOCKS, TRIGGERS = 3, 10
 RUN_BLOCKS, RUNS = 3, 50
-GROUP_BLOCKS, GROUP, GROUP_OF_COJI = 4, 25, 10
+GROUP_BLOCKS, GROUP, GROUP_OF_COJI = 12, 25, 10
 FILLED = 10_000
 WRITTEN_BLOCKS = 5
 
@@ -69,15 +69,17 @@ def tables(browser: Browser) -> list[Table]:
 
 def one_run(contenders: dict[str, Contender], engines: Iterable[str]) -> Table:
     runs: list[Times] = [defaultdict(list) for _ in range(LONG_RUNS)]
-    for times in runs:
-        present = [name for name in contenders if name not in SLOW or times is runs[-1]]
+    works = {name: (contender, "block") for name, contender in contenders.items()}
+    works[STRICT] = contenders[BARE], "strict"
+    for number, times in enumerate(runs):
+        present = [name for name in works if name not in SLOW or times is runs[-1]]
         running = [name for name in engines if name in present]
         for name in running:
             contenders[name].ask(f"begin {STEPS}")
-        for _ in range(BLOCKS):
-            for name in present:
-                times[name] += contenders[name].ask(f"block {BLOCK}")["times"]
-            times[STRICT] += contenders[BARE].ask(f"strict {BLOCK}")["times"]
+        for block in range(BLOCKS):
+            for name in shuffled(present, number * BLOCKS + block):
+                contender, work = works[name]
+                times[name] += contender.ask(f"{work} {BLOCK}")["times"]
         for name in running:
             contenders[name].ask("end 0")
     first, *later = runs
@@ -86,8 +88,8 @@ def one_run(contenders: dict[str, Contender], engines: Iterable[str]) -> Table:
     return Table(
         f"One run of {STEPS} small steps, time of a step",
         f"Medians of {LONG_RUNS - 1} runs (steps a second: from their mean), in turns of "
-        f"{BLOCK}. Before them comes one run of each, in which the browser has not compiled for "
-        "speed yet what runs so often: `in the first run`. "
+        f"{BLOCK} in another order each time. Before them comes one run of each, in which the "
+        "browser has not compiled for speed yet what runs so often: `in the first run`. "
         "IDBFS is SQLite alone: an insert, a commit and `FS.syncfs(false)`; it has no engine, and "
         "stores the whole file each time. @coji/durably looks for runs every 100 ms, as its "
         "documents say for browsers, and at once after a run has ended; its other settings are "
@@ -113,8 +115,8 @@ def one_run(contenders: dict[str, Contender], engines: Iterable[str]) -> Table:
 
 def large_results(contenders: dict[str, Contender]) -> Table:
     times: Times = defaultdict(list)
-    for _ in range(LARGE_BLOCKS):
-        for name, contender in contenders.items():
+    for number in range(LARGE_BLOCKS):
+        for name, contender in shuffled(contenders.items(), number):
             times[name] += contender.ask(f"large {LARGE}")["times"]
     return compared(
         "A step with a result of 100 KiB",
@@ -126,8 +128,8 @@ def large_results(contenders: dict[str, Contender]) -> Table:
 
 def triggers(contenders: dict[str, Contender]) -> Table:
     times: Times = defaultdict(list)
-    for _ in range(TRIGGER_BLOCKS):
-        for name, contender in contenders.items():
+    for number in range(TRIGGER_BLOCKS):
+        for name, contender in shuffled(contenders.items(), number):
             times[name] += contender.ask(f"triggers {TRIGGERS}")["times"]
     return compared(
         "Trigger alone",
@@ -140,7 +142,7 @@ def triggers(contenders: dict[str, Contender]) -> Table:
 def short_runs(contenders: dict[str, Contender]) -> Table:
     times: Times = defaultdict(list)
     for number in range(RUN_BLOCKS):
-        for name, contender in contenders.items():
+        for name, contender in shuffled(contenders.items(), number):
             if name == COJI and number:
                 continue  # One of its blocks takes longer than all of the others together.
             times[name].append(contender.ask(f"runs {RUNS}")["elapsed"] / RUNS)
@@ -174,7 +176,7 @@ def bytes_written(browser: Browser, contenders: dict[str, Contender]) -> Table:
     works = {BARE: "block", HERE: "alone", WORKER: "alone", IDBFS: "block", COJI: "alone"}
     written: dict[str, list[float]] = defaultdict(list)
     for number in range(WRITTEN_BLOCKS):
-        for name, work in works.items():
+        for name, work in shuffled(works.items(), number):
             if name == COJI and number:
                 continue  # One of its blocks takes longer than all of the others together.
             before = browser.written_bytes()
@@ -215,7 +217,7 @@ def group_commit(browser: Browser) -> Table:
     }
     rates: Times = defaultdict(list)
     for number in range(GROUP_BLOCKS):
-        for name, contender in contenders.items():
+        for name, contender in shuffled(contenders.items(), number):
             if name == COJI and number:
                 continue  # One of its blocks takes longer than all of the others together.
             steps = GROUP_OF_COJI if name == COJI else GROUP

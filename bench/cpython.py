@@ -7,7 +7,6 @@ peers; ``python -m bench.cpython`` prints these tables alone.
 from __future__ import annotations
 
 import asyncio
-import random
 import statistics
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from bench.contenders import FINISHED_RUNS, STEPS_EACH, Amount, Bare, Contender, Ours, Safety
 from bench.peers import PEERS
 from bench.report import Figure, Table, as_text, at_least, at_most
+from bench.times import shuffled
 
 ROUNDS: dict[Safety, int] = {"killed process": 9, "power cut": 5}
 AMOUNTS: dict[Safety, Amount] = {
@@ -64,8 +64,7 @@ async def medians(
     turns = [(contender, "empty") for contender in contenders]
     turns += [(contender, "full") for contender in full]
     for number in range(ROUNDS[safety]):
-        # In another order each time: who comes behind one that still winds down has less to run on.
-        for contender, state in random.Random(number).sample(turns, len(turns)):
+        for contender, state in shuffled(turns, number):
             path = file_of(contender, folder, state if state == "full" else safety.split()[0])
             rates = await contender.rates(path, safety, AMOUNTS[safety] // contender.slowness)
             found.setdefault((contender.name, state), []).append(rates)

@@ -9,7 +9,7 @@ from bench.browser import Browser
 from bench.report import Figure, Table, at_most
 from bench.times import Times, medians
 
-PAIRS = 2
+PAIRS = 4
 MB = 1_000_000
 
 
