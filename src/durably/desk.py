@@ -60,8 +60,8 @@ class Desk:
     async def create(self, news: Sequence[NewRun]) -> list[Creation]:
         """Store these runs, or none of them, durably. Raises ConcurrencyConflict."""
         creations = create_runs(self._term, news)
+        self._worker.claim()  # In the same commit, where there is room for it.
         await self._flush()
-        self._worker.wake()
         return creations
 
     async def run(self, run_id: str) -> Run:

@@ -73,6 +73,13 @@ class Worker:
         """Look for work now."""
         self._wake.set()
 
+    def claim(self) -> None:
+        """Claim what there is room for, before whoever calls commits what it has stored."""
+        try:
+            self._claim()
+        except Exception:
+            self.wake()  # The look meets it too, and says what it was.
+
     async def run(self) -> None:
         """Work until cancelled. A StorageError ends it too: the term is over then."""
         term = self._term

@@ -419,18 +419,25 @@ async def test_leaving_is_not_counted_as_an_interruption(tab: Tab, bodies: Bodie
         assert run.lease_generation == 3
 
 
-async def test_worker_survives_an_error_of_its_own(
-    tab: Tab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def claim_failures(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What the next claims raise, the last one first."""
     claim = Leases.claim
-    failures = iter([RuntimeError("a bug")])
+    failures: list[Exception] = []
 
     def claim_or_fail(self: Leases, *args: object) -> object:
-        for failure in failures:
-            raise failure
+        if failures:
+            raise failures.pop()
         return claim(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Leases, "claim", claim_or_fail)
+    return failures
+
+
+async def test_worker_survives_an_error_of_its_own(
+    tab: Tab, claim_failures: list[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    claim_failures.append(RuntimeError("a bug"))
     with caplog.at_level(logging.ERROR, "durably"):
         durably = tab.durably(idle)
         errors = record(durably, "worker:error")
@@ -442,25 +449,30 @@ async def test_worker_survives_an_error_of_its_own(
     assert [event.message for event in errors] == ["RuntimeError('a bug')"]
 
 
-async def test_error_where_a_run_makes_way_for_the_next_is_told_once_and_ends_nothing(
-    tab: Tab, monkeypatch: pytest.MonkeyPatch
+async def test_error_where_a_run_is_claimed_as_it_is_triggered_is_told_once_and_ends_nothing(
+    tab: Tab, claim_failures: list[Exception]
 ) -> None:
-    claim = Leases.claim
-    failures: list[Exception] = []
+    async with tab.durably(idle) as durably:
+        errors = record(durably, "worker:error")
+        await settle()
+        claim_failures.extend([RuntimeError("a bug"), RuntimeError("a bug")])
+        handle = await durably.trigger(idle())
+        await tab.clock.advance(2)
 
-    def claim_or_fail(self: Leases, *args: object) -> object:
-        if failures:
-            raise failures.pop()
-        return claim(self, *args)  # type: ignore[arg-type]
+        assert await handle.result() == "done"
+        assert [event.message for event in errors] == ["RuntimeError('a bug')"]
 
-    monkeypatch.setattr(Leases, "claim", claim_or_fail)
+
+async def test_error_where_a_run_makes_way_for_the_next_is_told_once_and_ends_nothing(
+    tab: Tab, claim_failures: list[Exception]
+) -> None:
     async with tab.durably(idle) as durably:
         errors = record(durably, "worker:error")
         completed = record(durably, "run:complete")
 
         def break_at_the_third(event: Event) -> None:
             if len(completed) == 3:
-                failures.extend([RuntimeError("a bug"), RuntimeError("a bug")])
+                claim_failures.extend([RuntimeError("a bug"), RuntimeError("a bug")])
 
         durably.on("run:complete", break_at_the_third)
         handles = await durably.trigger_many([idle() for _ in range(5)])

@@ -18,6 +18,7 @@ from durably import (
     NotOpen,
     RunFailed,
     RunNotFound,
+    RunStatus,
     Step,
     StorageFull,
     StorageLost,
@@ -555,6 +556,29 @@ async def test_claim_is_told_behind_the_trigger(tab: Tab) -> None:
         await (await durably.trigger(add(1))).result()
 
         assert types(told)[:2] == ["run:trigger", "run:claimed"]
+
+
+async def test_trigger_and_claim_are_one_commit_where_there_is_room_for_the_run(
+    tab: Tab, gate: Gate
+) -> None:
+    @job
+    async def wait_at_gate(step: Step) -> None:
+        await gate()
+
+    async with tab.durably(wait_at_gate) as durably:
+        told = record(durably)
+        writes = tab.disk.writes
+        first = await durably.trigger(wait_at_gate())
+        told_first = types(told)
+        await gate.entered.wait()
+        second = await durably.trigger(wait_at_gate())
+        await settle()
+        statuses = [(await durably.get_run(run.id)).status for run in (first, second)]
+        gate.open()
+
+        assert tab.disk.writes - writes == 2
+        assert told_first == ["run:trigger", "run:claimed"]
+        assert statuses == [RunStatus.RUNNING, RunStatus.PENDING]
 
 
 # Ids that are none
