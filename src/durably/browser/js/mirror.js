@@ -92,6 +92,9 @@ class Erased extends Lost {}
 class Newer extends Error {}
 
 const [T0, T1, T2, T3] = makeCrcTables();
+/** Where the time of a record becomes words. */
+const NOW = new Float64Array(1);
+const WORDS_OF_NOW = new Uint32Array(NOW.buffer);
 
 /** @returns {Uint32Array[]} */
 function makeCrcTables() {
@@ -111,17 +114,27 @@ function makeCrcTables() {
 }
 
 /**
- * CRC-32 (IEEE 802.3), four bytes at a time.
+ * The state of a CRC-32 behind the first `count` of these words, four bytes at a time.
+ * @param {Uint32Array} words
+ * @param {number} count
+ */
+function crcOfWords(words, count) {
+  let crc = -1;
+  for (let i = 0; i < count; i++) {
+    crc ^= words[i];
+    crc = T3[crc & 255] ^ T2[(crc >>> 8) & 255] ^ T1[(crc >>> 16) & 255] ^ T0[crc >>> 24];
+  }
+  return crc;
+}
+
+/**
+ * CRC-32 (IEEE 802.3).
  * @param {Uint8Array} bytes
  */
 export function crc32(bytes) {
   const aligned = bytes.byteOffset & 3 ? bytes.slice() : bytes;
   const words = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length >>> 2);
-  let crc = -1;
-  for (let i = 0; i < words.length; i++) {
-    crc ^= words[i];
-    crc = T3[crc & 255] ^ T2[(crc >>> 8) & 255] ^ T1[(crc >>> 16) & 255] ^ T0[crc >>> 24];
-  }
+  let crc = crcOfWords(words, words.length);
   for (let i = 4 * words.length; i < bytes.length; i++) {
     crc = T0[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
   }
@@ -184,29 +197,39 @@ function changedBlocks(now, then) {
  */
 function encodeRecord(facts, file) {
   const pages = facts.pages ?? [], chunks = facts.manifest?.chunks ?? [];
-  const manifestAt = HEADER_WORDS + PAGE_ENTRY_WORDS * pages.length;
-  let at = 4 * (manifestAt + MANIFEST_ENTRY_WORDS * chunks.length);
-  const bytes = new Uint8Array(at + bytesOf(pages) + 4);
-  const words = new Uint32Array(bytes.buffer); // Little endian, as every machine with WebAssembly is.
-  words.set([MAGIC, FORMAT | facts.kind << 16]);
+  let at = HEADER_WORDS + PAGE_ENTRY_WORDS * pages.length + MANIFEST_ENTRY_WORDS * chunks.length;
+  // Little endian, as every machine with WebAssembly is.
+  const words = new Uint32Array(at + bytesOf(pages) / 4 + 1), bytes = new Uint8Array(words.buffer);
+  words[0] = MAGIC;
+  words[1] = FORMAT | facts.kind << 16;
   bytes.set(facts.uuid, 8);
   bytes.set(facts.writer, 24);
-  words.set([
-    facts.epoch, facts.seq, facts.previous, PAGE_BYTES, facts.pageCount, pages.length, chunks.length,
-    ...facts.manifest?.from ?? [0, 0],
-  ], 10);
-  new Float64Array(bytes.buffer, 80, 1)[0] = Date.now();
-  pages.forEach((changed, i) => {
-    words.set(changed, HEADER_WORDS + PAGE_ENTRY_WORDS * i);
+  // Word by word, and without arrays for the parts: each checkpoint waits for this.
+  words[10] = facts.epoch;
+  words[11] = facts.seq;
+  words[12] = facts.previous;
+  words[13] = PAGE_BYTES;
+  words[14] = facts.pageCount;
+  words[15] = pages.length;
+  words[16] = chunks.length;
+  if (facts.manifest) words.set(facts.manifest.from, 17);
+  NOW[0] = Date.now();
+  words.set(WORDS_OF_NOW, 20);
+  let entry = HEADER_WORDS;
+  for (const changed of pages) {
+    words[entry++] = changed[0];
+    words[entry++] = changed[1];
     forRuns(changed, (from, length) => {
-      bytes.set(/** @type {Uint8Array} */ (file).subarray(from, from + length), at);
-      at += length;
+      bytes.set(/** @type {Uint8Array} */ (file).subarray(from, from + length), 4 * at);
+      at += length / 4;
     });
-  });
-  chunks.forEach(({ epoch, fold, crc }, i) => {
-    words.set([epoch, fold, crc], manifestAt + MANIFEST_ENTRY_WORDS * i);
-  });
-  words[at / 4] = crc32(bytes.subarray(0, at));
+  }
+  for (const { epoch, fold, crc } of chunks) {
+    words[entry++] = epoch;
+    words[entry++] = fold;
+    words[entry++] = crc;
+  }
+  words[at] = ~crcOfWords(words, at);
   return bytes;
 }
 
@@ -778,9 +801,13 @@ class TrackedFile {
   /** What was written since the last call and is still part of the file, in the order of its pages. */
   takeDirty() {
     const count = this.pageCount;
-    const pages = [...this.#dirty].filter(([page]) => page < count).sort(([a], [b]) => a - b);
+    /** @type {Changed[]} */
+    const pages = [];
+    for (const changed of this.#dirty) {
+      if (changed[0] < count) pages.push(changed);
+    }
     this.#dirty.clear();
-    return pages;
+    return pages.length > 1 ? pages.sort(([a], [b]) => a - b) : pages;
   }
 
   /** @param {Changed[]} pages */
