@@ -71,16 +71,19 @@ export async function open({ concurrent = "1", name = `bench-${Date.now()}` }) {
    * Trigger runs while nothing else is at work, execute them, and wait for the end of all.
    * @param {number} size
    * @param {Partial<Input>} input
+   * @param {boolean} areOneBatch
    */
-  async function runs(size, input) {
+  async function runs(size, input, areOneBatch = false) {
     times = [];
     const taken = [];
     open = size;
     const end = new Promise((resolve) => { ended = () => resolve(null); });
     const began = performance.now();
-    for (let i = 0; i < size; i++) {
+    const given = { count: 0, bytes: 0, isGated: false, ...input };
+    if (areOneBatch) await durably.jobs.steps.batchTrigger(Array.from({ length: size }, () => given));
+    else for (let i = 0; i < size; i++) {
       const started = performance.now();
-      await durably.jobs.steps.trigger({ count: 0, bytes: 0, isGated: false, ...input });
+      await durably.jobs.steps.trigger(given);
       taken.push(performance.now() - started);
     }
     durably.start();
@@ -129,7 +132,8 @@ export async function open({ concurrent = "1", name = `bench-${Date.now()}` }) {
     },
     large: (count) => runs(1, { count, bytes: LARGE_BYTES }),
     runs: (count) => runs(count, { count: 1 }),
-    together: (count) => runs(Number(concurrent), { count }),
+    together: (count) => runs(Number(concurrent), { count }, true),
+    staggered: (count) => runs(Number(concurrent), { count }),
     alone: (count) => runs(1, { count }),
     triggers: async (count) => ({ times: (await runs(count, {})).taken }),
     async replay(count) {

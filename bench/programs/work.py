@@ -99,6 +99,9 @@ async def answer(durably: Durably, concurrent: int, question: str) -> None:
         case "runs":
             await run(durably, count, 1)
         case "together":
+            for handle in await durably.trigger_many([steps(count) for _ in range(concurrent)]):
+                await handle.result()
+        case "staggered":
             await run(durably, concurrent, count)
         case "triggers":
             await durably.stop()
