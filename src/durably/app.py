@@ -151,11 +151,13 @@ class Durably(Queries):
         is changed; the key is forgotten ``idempotency_ttl`` (seconds or timedelta) after it was
         first used, or never.
         Of the runs of a job under one ``concurrency_key`` at most one runs and one is pending;
-        ``coalesce`` says which one to join instead. ``labels`` are texts to find runs by.
+        ``coalesce`` says which one to join instead. A run for which a worker has room runs at once,
+        and the next one under its key is the pending one. ``labels`` are texts to find runs by.
 
-        The run is durable when this returns. Raises JobNotRegistered, ValidationError, and
-        ConcurrencyConflict where the key has a pending run and ``coalesce`` is not given; then
-        nothing is stored.
+        The run is durable when this returns. It sees the context variables (``contextvars``) as
+        they were when this Durably was entered, and none of the caller's: it may go on in another
+        life. Raises JobNotRegistered, ValidationError, and ConcurrencyConflict where the key has a
+        pending run and ``coalesce`` is not given; then nothing is stored.
         """
         (handle,) = await self.trigger_many(
             [Trigger(call, idempotency_key, idempotency_ttl, concurrency_key, coalesce, labels)]

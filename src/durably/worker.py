@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 
 from .clock import Bell
@@ -54,6 +55,8 @@ class Worker:
         """How many runs ``rest`` gave back that may have to be taken again while nobody sees it."""
         self._parked: set[str] = set()
         self._unknown_jobs_told: set[str] = set()
+        self._context = copy_context()
+        """What runs see of context variables: the same, whoever triggers them."""
 
     @property
     def is_claiming(self) -> bool:
@@ -250,13 +253,14 @@ class Worker:
         )
         execution = Execution(self._term, claim)
         execution.claim_successor = partial(self._claim_successor, execution.run_id)
-        task = asyncio.create_task(execute(execution, self._jobs))
+        context = self._context.copy()
+        task = asyncio.create_task(execute(execution, self._jobs), context=context)
         execution.task = task
         self.executions[execution.run_id] = execution
         if len(self.executions) == 1:
             self.on_busy()
         # A callback and not a `finally`: a task cancelled before its first turn runs nothing.
-        task.add_done_callback(lambda task: self._ended(execution, task))
+        task.add_done_callback(lambda task: self._ended(execution, task), context=context)
         return execution
 
     def _ended(self, execution: Execution, task: asyncio.Task[None]) -> None:

@@ -350,6 +350,21 @@ async def test_many_triggers_under_one_key_make_one_run(tab: Tab) -> None:
         assert await durably.process_until_idle() == 1
 
 
+async def test_burst_of_triggers_under_one_key_makes_a_running_and_a_pending_run(
+    tab: Tab, gates: Gates, guarded: Guarded
+) -> None:
+    async with tab.durably(guarded) as durably:
+        handles = [
+            await durably.trigger(guarded(number), concurrency_key="c", coalesce="skip")
+            for number in range(20)
+        ]
+        for number in (0, 1):
+            gates[number].open()
+
+        assert [handle.disposition for handle in handles] == ["created"] * 2 + ["coalesced"] * 18
+        assert [await handle.result() for handle in handles] == [0] + [1] * 19
+
+
 # Waiting
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -253,6 +254,27 @@ async def test_end_of_a_run_makes_room_for_the_next(tab: Tab) -> None:
         handles = [await durably.trigger(add(number)) for number in range(10)]
 
         assert [await handle.result() for handle in handles] == list(range(1, 11))
+
+
+async def test_run_sees_no_context_variable_of_its_trigger_or_of_another_run(tab: Tab) -> None:
+    word = ContextVar("word", default="of nobody")
+
+    @job
+    async def tell(step: Step) -> str:
+        told = word.get()
+        word.set("of another run")
+        return told
+
+    async with tab.durably(tell) as durably:
+        word.set("of the trigger")
+        runs = [await durably.trigger(tell()) for _ in range(3)]
+        told = [await run.result() for run in runs]
+        await durably.stop()
+        driven = await durably.trigger(tell())
+        await durably.process_one()
+        told.append(await driven.result())
+
+        assert told == ["of nobody"] * 4
 
 
 # Results
